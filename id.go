@@ -1,0 +1,37 @@
+package flint
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"regexp"
+	"time"
+)
+
+// Identifiers of the nouns. They are distinct types so that two of them cannot be swapped.
+type (
+	ProjectID    string
+	FunctionID   string
+	DeploymentID string
+	ExecutionID  string
+	VariableID   string
+	RuleID       string
+)
+
+// NewID returns a new identifier of 20 lower-case hexadecimal characters: 8 of Unix seconds, 5 of microseconds and 7
+// random ones. Identifiers made later on one machine sort after earlier ones, to the microsecond.
+func NewID() string {
+	now := time.Now()
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails since Go 1.24
+	return fmt.Sprintf("%08x%05x", now.Unix(), now.Nanosecond()/1000) + hex.EncodeToString(b[:])[:7]
+}
+
+// MaxIDLength is the longest identifier, in characters.
+const MaxIDLength = 36
+
+var idPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`) //nolint:gochecknoglobals // compiled once
+
+// ValidID reports whether s can name a thing: letters, digits, period, hyphen and underscore, not starting with a
+// special character, at most 36 characters.
+func ValidID(s string) bool { return len(s) <= MaxIDLength && idPattern.MatchString(s) }
