@@ -4,11 +4,16 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"syscall"
 	"time"
 )
+
+// ErrNoBind is wrapped by the error of [Sandbox.Bind] on hosts that cannot mount into a running sandbox. What it was to
+// show has to be among the mounts of the spec there.
+var ErrNoBind = errors.New("the host cannot mount into a running sandbox")
 
 // Driver starts sandboxes. Drivers are safe for concurrent use.
 type Driver interface {
@@ -23,7 +28,11 @@ type Driver interface {
 type Sandbox interface {
 	// Bind makes the tree at source, a path of the host, visible read-only at target, which lies below a mount of the
 	// spec with Propagate set. It returns the path at which the process sees it. It works while the process runs.
+	// Directories that the mount point needs are made below the source of that mount. The error wraps ErrNoBind when
+	// the host cannot do it.
 	Bind(source, target string) (string, error)
+	// SetLimits changes the limits on processors, memory and processes of the running tree; others stay as they are.
+	SetLimits(limits Limits) error
 	// Stdin returns the process's standard input when the spec asked for one.
 	Stdin() io.WriteCloser
 	// Done is closed when the whole tree is gone and its output has been read.
@@ -43,8 +52,8 @@ type Sandbox interface {
 type Spec struct {
 	ID     string   // unique on the node, [a-z0-9-]+: names control groups and the like
 	Args   []string // the program, found on PATH of Env, and its arguments
-	Env    []string // KEY=value; all there is
-	Dir    string   // working directory, as the process sees it
+	Env    []string // KEY=value; all there is, but for PWD, which a driver may set to Dir
+	Dir    string   // working directory, as the process sees it; the root directory when empty
 	Mounts []Mount  // beside the base system that the driver provides
 	Stdin  bool     // the process gets a pipe on standard input; otherwise it reads nothing
 	Stdout io.Writer
@@ -54,7 +63,9 @@ type Spec struct {
 	Network Network
 }
 
-// Mount is a piece of the host's file system that the process sees.
+// Mount is a piece of the host's file system, a directory or a file, that the process sees. Drivers may run each sandbox
+// as a user of its own: what it is to read must be readable by everyone, and a writable source is given to that user
+// with all that is in it, so that it serves one sandbox at a time.
 type Mount struct {
 	Source    string // on the host
 	Target    string // in the sandbox

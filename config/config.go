@@ -1,0 +1,316 @@
+// Package config has every setting of a node in one table: its flag, its variables, its default and its sentence. It is
+// the only package that reads the environment. A flag wins over a variable, a variable over the file of --env-file, the
+// file over the default.
+package config
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// Secret is a value that is not printed.
+type Secret string
+
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return "***"
+}
+
+// Config is the settings of a node.
+type Config struct {
+	EnvFile string
+
+	Addr        string
+	MetricsAddr string
+	Data        string
+	Endpoint    string
+	Domain      string
+	Region      string
+
+	BootstrapProject string
+	BootstrapKey     Secret
+	Secret           Secret
+
+	Sandbox    string
+	Insecure   bool
+	Bubblewrap string
+
+	LogLevel  string
+	LogFormat string
+
+	Runtimes         []string
+	MaxTimeout       time.Duration
+	MaxCPUs          float64
+	MaxMemory        int
+	CreationLimit    int
+	Retention        time.Duration
+	MaxWorkers       int
+	KeepAlive        time.Duration
+	CallConcurrency  int
+	BuildTimeout     time.Duration
+	BuildConcurrency int
+	MaxSource        int64
+	MaxOutput        int64
+	BuildEnvironment []string
+	StopTimeout      time.Duration
+}
+
+// Setting is one row of the table.
+type Setting struct {
+	Name     string   // of the flag
+	Variable string   // of the environment
+	Aliases  []string // the reference's variables that mean the same
+	Default  string
+	Help     string
+	target   any
+}
+
+// Settings returns the table; the rows write into c.
+func (c *Config) Settings() []Setting {
+	return []Setting{
+		{"env-file", "FLINT_ENV_FILE", nil, "", "file with KEY=value lines, read like the environment", &c.EnvFile},
+		{"addr", "FLINT_ADDR", nil, "127.0.0.1:8080", "address of the API and of the functions' domains", &c.Addr},
+		{"metrics-addr", "FLINT_METRICS_ADDR", nil, "", "address of /metrics for Prometheus; empty: none", &c.MetricsAddr},
+		{"data", "FLINT_DATA", nil, "./flint-data", "directory of everything that the node keeps", &c.Data},
+		{"endpoint", "FLINT_ENDPOINT", nil, "", "URL of the API as functions reach it, ending in /v1; empty: made from --addr", &c.Endpoint},
+		{"functions-domain", "FLINT_FUNCTIONS_DOMAIN", []string{"_APP_DOMAIN_FUNCTIONS"}, "functions.localhost", "functions are at <id>.<this domain>", &c.Domain},
+		{"region", "FLINT_REGION", []string{"_APP_REGION"}, "default", "region that functions are told", &c.Region},
+
+		{"bootstrap-project", "FLINT_BOOTSTRAP_PROJECT", nil, "", "project that is made at start when it is missing", &c.BootstrapProject},
+		{"bootstrap-key", "FLINT_BOOTSTRAP_KEY", nil, "", "API key with every scope for the bootstrap project, standard_ and hexadecimal digits", &c.BootstrapKey},
+		{"secret", "FLINT_SECRET", []string{"_APP_OPENSSL_KEY_V1"}, "", "what variables and keys are encrypted and signed with; empty: made once and kept in the data directory", &c.Secret},
+
+		{"sandbox", "FLINT_SANDBOX", nil, "bubblewrap", "what keeps functions apart: bubblewrap or none", &c.Sandbox},
+		{"insecure-no-sandbox", "FLINT_INSECURE_NO_SANDBOX", nil, "false", "allow --sandbox=none, which isolates nothing: for development only", &c.Insecure},
+		{"bubblewrap", "FLINT_BUBBLEWRAP", nil, "", "path of bwrap; empty: looked for on the path", &c.Bubblewrap},
+
+		{"log-level", "FLINT_LOG_LEVEL", nil, "info", "least important lines that are logged: debug, info, warn or error", &c.LogLevel},
+		{"log-format", "FLINT_LOG_FORMAT", nil, "auto", "text, json, or auto: text on a terminal", &c.LogFormat},
+
+		{"runtimes", "FLINT_RUNTIMES", []string{"_APP_FUNCTIONS_RUNTIMES"}, "", "runtimes on offer, separated by commas; empty: all that have a toolchain here", &c.Runtimes},
+		{"max-timeout", "FLINT_MAX_TIMEOUT", []string{"_APP_FUNCTIONS_TIMEOUT"}, "15m", "longest timeout that a function may have", &c.MaxTimeout},
+		{"max-cpus", "FLINT_MAX_CPUS", []string{"_APP_COMPUTE_CPUS"}, "0", "largest number of processors of a specification; 0: no limit", &c.MaxCPUs},
+		{"max-memory", "FLINT_MAX_MEMORY", []string{"_APP_COMPUTE_MEMORY"}, "0", "largest memory of a specification in MB; 0: no limit", &c.MaxMemory},
+		{"function-creations", "FLINT_FUNCTION_CREATIONS", []string{"_APP_FUNCTIONS_CREATION_ABUSE_LIMIT"}, "50", "functions that a project may create in a day; 0: no limit", &c.CreationLimit},
+		{"execution-retention", "FLINT_EXECUTION_RETENTION", []string{"_APP_MAINTENANCE_RETENTION_EXECUTION"}, "336h", "how long executions are kept", &c.Retention},
+		{"max-workers", "FLINT_MAX_WORKERS", nil, "64", "workers of all functions on this node", &c.MaxWorkers},
+		{"keep-alive", "FLINT_KEEP_ALIVE", []string{"_APP_FUNCTIONS_INACTIVE_THRESHOLD"}, "5m", "how long a worker without calls stays", &c.KeepAlive},
+		{"call-concurrency", "FLINT_CALL_CONCURRENCY", nil, "64", "queued calls that run at once on this node", &c.CallConcurrency},
+		{"build-timeout", "FLINT_BUILD_TIMEOUT", []string{"_APP_COMPUTE_BUILD_TIMEOUT"}, "15m", "how long a build may take", &c.BuildTimeout},
+		{"build-concurrency", "FLINT_BUILD_CONCURRENCY", nil, "2", "builds that run at once on this node", &c.BuildConcurrency},
+		{"max-source", "FLINT_MAX_SOURCE", []string{"_APP_COMPUTE_SIZE_LIMIT"}, "30000000", "largest upload in bytes", &c.MaxSource},
+		{"max-output", "FLINT_MAX_OUTPUT", []string{"_APP_COMPUTE_BUILD_SIZE_LIMIT"}, "2000000000", "largest built package in bytes", &c.MaxOutput},
+		{"build-environment", "FLINT_BUILD_ENVIRONMENT", nil, defaultBuildEnvironment, "variables of the node that builds get when they are set, separated by commas: proxies, registries, certificates", &c.BuildEnvironment},
+		{"stop-timeout", "FLINT_STOP_TIMEOUT", nil, "35s", "how long calls that run may take to finish when the node stops", &c.StopTimeout},
+	}
+}
+
+// defaultBuildEnvironment is what package managers read to find their registries. None of it holds a password by habit;
+// an operator whose does leaves it out.
+const defaultBuildEnvironment = "HTTP_PROXY,HTTPS_PROXY,NO_PROXY,ALL_PROXY,http_proxy,https_proxy,no_proxy,all_proxy," +
+	"SSL_CERT_FILE,SSL_CERT_DIR,NODE_EXTRA_CA_CERTS,REQUESTS_CA_BUNDLE,CURL_CA_BUNDLE,GIT_SSL_CAINFO," +
+	"npm_config_registry,NPM_CONFIG_REGISTRY,npm_config_cafile,YARN_REGISTRY," +
+	"PIP_INDEX_URL,PIP_EXTRA_INDEX_URL,PIP_CERT,PIP_TRUSTED_HOST,PIP_FIND_LINKS,PIP_DEFAULT_TIMEOUT," +
+	"GOPROXY,GONOSUMDB,GONOSUMCHECK,GOSUMDB,GOPRIVATE,GONOPROXY,GOINSECURE"
+
+// Flags adds the flags of all settings to fs.
+func Flags(fs *pflag.FlagSet) {
+	for _, s := range (&Config{}).Settings() {
+		help := s.Help + " (" + strings.Join(append([]string{s.Variable}, s.Aliases...), ", ") + ")"
+		if _, isBool := s.target.(*bool); isBool {
+			fs.Bool(s.Name, s.Default == "true", help)
+		} else {
+			fs.String(s.Name, s.Default, help)
+		}
+	}
+}
+
+// Load reads the settings. lookup finds variables of the environment.
+func Load(fs *pflag.FlagSet, lookup func(string) (string, bool)) (Config, error) {
+	var c Config
+	file := map[string]string{}
+	for _, s := range c.Settings() { // the first row names the file
+		value, from := s.Default, "the default of --"+s.Name
+		for _, name := range append([]string{s.Variable}, s.Aliases...) {
+			if v, ok := lookup(name); ok && v != "" {
+				value, from = v, name
+				break
+			}
+			if v, ok := file[name]; ok && v != "" {
+				value, from = v, name+" in "+c.EnvFile
+				break
+			}
+		}
+		if f := fs.Lookup(s.Name); f != nil && f.Changed {
+			value, from = f.Value.String(), "--"+s.Name
+		}
+		if err := s.set(value); err != nil {
+			return c, fmt.Errorf("%s: %w", from, err)
+		}
+		if s.Name == "env-file" && value != "" {
+			var err error
+			if file, err = readFile(value); err != nil {
+				return c, err
+			}
+		}
+	}
+	return c, c.check()
+}
+
+func (s *Setting) set(value string) (err error) {
+	switch t := s.target.(type) {
+	case *string:
+		*t = value
+	case *Secret:
+		*t = Secret(value)
+	case *bool:
+		switch strings.ToLower(value) {
+		case "true", "1", "yes", "enabled":
+			*t = true
+		case "false", "0", "no", "disabled", "":
+			*t = false
+		default:
+			return fmt.Errorf("%q is neither true nor false", value)
+		}
+	case *int:
+		if *t, err = strconv.Atoi(value); err != nil || *t < 0 {
+			return fmt.Errorf("%q is not a whole number of at least 0", value)
+		}
+	case *int64:
+		if *t, err = strconv.ParseInt(value, 10, 64); err != nil || *t < 0 {
+			return fmt.Errorf("%q is not a whole number of at least 0", value)
+		}
+	case *float64:
+		if *t, err = strconv.ParseFloat(value, 64); err != nil || *t < 0 {
+			return fmt.Errorf("%q is not a number of at least 0", value)
+		}
+	case *time.Duration:
+		if _, numeric := strconv.Atoi(value); numeric == nil {
+			value += "s" // the reference's durations are seconds
+		}
+		if *t, err = time.ParseDuration(value); err != nil || *t <= 0 {
+			return fmt.Errorf("%q is not a duration such as 90s or 15m", value)
+		}
+	case *[]string:
+		*t = nil
+		for part := range strings.SplitSeq(value, ",") {
+			if part = strings.TrimSpace(part); part != "" {
+				*t = append(*t, part)
+			}
+		}
+	default:
+		return fmt.Errorf("setting of type %T", t)
+	}
+	return nil
+}
+
+// check says what does not fit together, and fills in what follows from the rest.
+func (c *Config) check() error {
+	switch c.Sandbox {
+	case "bubblewrap":
+	case "none":
+		if !c.Insecure {
+			return fmt.Errorf("--sandbox=none isolates nothing: functions can read and do whatever this process can. Add --insecure-no-sandbox if that is what you want")
+		}
+	default:
+		return fmt.Errorf("--sandbox=%s: bubblewrap and none are possible", c.Sandbox)
+	}
+	if (c.BootstrapProject == "") != (c.BootstrapKey == "") {
+		return fmt.Errorf("FLINT_BOOTSTRAP_PROJECT and FLINT_BOOTSTRAP_KEY go together")
+	}
+	if c.BootstrapKey != "" && (!strings.HasPrefix(string(c.BootstrapKey), "standard_") || len(c.BootstrapKey) < len("standard_")+16) {
+		return fmt.Errorf("FLINT_BOOTSTRAP_KEY must be standard_ followed by at least 16 characters, for example: standard_$(openssl rand -hex 128)")
+	}
+	if c.LogFormat != "auto" && c.LogFormat != "text" && c.LogFormat != "json" {
+		return fmt.Errorf("--log-format=%s: auto, text and json are possible", c.LogFormat)
+	}
+	if c.Domain = strings.ToLower(strings.Trim(c.Domain, ".")); c.Domain == "" {
+		return fmt.Errorf("--functions-domain must not be empty")
+	}
+	var err error
+	c.Data, err = filepath.Abs(c.Data)
+	return err
+}
+
+// readFile reads KEY=value lines. Empty lines and those that begin with # are passed over; quotes around a value go.
+func readFile(name string) (map[string]string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	values := map[string]string{}
+	lines := bufio.NewScanner(f)
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		key, value, ok := strings.Cut(strings.TrimPrefix(line, "export "), "=")
+		if !ok {
+			return nil, fmt.Errorf("%s:%d: not a KEY=value line", name, n)
+		}
+		value = strings.TrimSpace(value)
+		if len(value) >= 2 && (value[0] == '"' || value[0] == '\'') && value[len(value)-1] == value[0] {
+			value = value[1 : len(value)-1]
+		}
+		values[strings.TrimSpace(key)] = value
+	}
+	return values, lines.Err()
+}
+
+// Write prints the effective settings as KEY=value lines, secrets masked: what an env-file looks like.
+func (c *Config) Write(w io.Writer) error {
+	for _, s := range c.Settings() {
+		var value string
+		switch t := s.target.(type) {
+		case *[]string:
+			value = strings.Join(*t, ",")
+		case *string:
+			value = *t
+		case *Secret:
+			value = t.String()
+		case *bool:
+			value = strconv.FormatBool(*t)
+		case *int:
+			value = strconv.Itoa(*t)
+		case *int64:
+			value = strconv.FormatInt(*t, 10)
+		case *float64:
+			value = strconv.FormatFloat(*t, 'f', -1, 64)
+		case *time.Duration:
+			value = t.String()
+		}
+		if _, err := fmt.Fprintf(w, "# %s\n%s=%s\n", s.Help, s.Variable, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Environ returns the variables called names that are set, as KEY=value.
+func Environ(names []string) []string {
+	var set []string
+	for _, name := range names {
+		if value, ok := os.LookupEnv(name); ok {
+			set = append(set, name+"="+value)
+		}
+	}
+	return set
+}
+
+// All returns the whole environment of the process, for programs that are the operator's own.
+func All() []string { return os.Environ() }
+
+// Path returns where programs are looked for.
+func Path() string { return os.Getenv("PATH") }

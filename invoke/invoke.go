@@ -1,0 +1,378 @@
+// Package invoke runs functions. There is exactly one way to run one, whatever triggered it: find the target, check the
+// right to execute, inject the headers, call the worker pool under the one deadline, write the record. API, domains,
+// schedules and events are thin fronts to it.
+//
+// Invariants:
+//   - A synchronous call touches SQL once, to insert its record, and is answered after that record is durable.
+//   - An asynchronous call is a row before anyone is told of it; it is attempted at most once, and a row that lost its
+//     owner ends with a reason.
+//   - The deadline of a call is set here and nowhere below.
+//
+// Goroutines: [Invoker.Work] owns those that run queued calls.
+package invoke
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"flint"
+	"flint/auth"
+	"flint/runtimes"
+	"flint/store"
+	"flint/worker"
+)
+
+// Caller is who asked for a call.
+type Caller struct {
+	Privileged bool     // a key or an administrator: no execute check, may run a disabled function
+	Roles      []string // of others
+	User       string
+	UserJWT    string
+}
+
+// Call is a call to make.
+type Call struct {
+	Project  flint.ProjectID
+	Function flint.FunctionID
+	Trigger  flint.Trigger
+	Caller   Caller
+	Event    string // with TriggerEvent
+	Method   string
+	Path     string         // with the query string
+	Headers  []flint.Header // the caller's, names in lower case
+	Body     []byte
+	More     io.Reader // what follows Body when it is not in memory; reading ends when the call does
+	ClientIP string
+
+	id       flint.ExecutionID
+	accepted time.Time
+	async    bool
+	domain   bool
+}
+
+// Result is what came of a call.
+type Result struct {
+	Execution *flint.Execution // as stored
+	Headers   []flint.Header   // all of the function's answer, names in lower case, each once
+	Body      []byte
+}
+
+// Config is what an Invoker needs.
+type Config struct {
+	Store    *store.Store
+	Pool     *worker.Pool
+	Runtimes *runtimes.Catalog
+	Signer   *auth.Signer
+	Logger   *slog.Logger
+	Registry prometheus.Registerer
+
+	Node        string        // names this node in leases; the same in each of its lives
+	Endpoint    string        // of the API, as functions reach it
+	Region      string        // [default]
+	Domain      string        // functions are at <label>.<Domain>; the host of calls that come without one
+	Synchronous time.Duration // wall clock of calls whose caller waits [30 s]
+	Concurrency int           // queued calls that run at once on this node [64]
+	Lease       time.Duration // how long a queued call may go without a sign of life [30 s]
+}
+
+// Invoker makes calls. It is safe for concurrent use.
+type Invoker struct {
+	config  Config
+	targets *targets
+	metrics *metrics
+	bell    chan struct{} // capacity 1: there may be queued calls
+}
+
+// New makes an Invoker.
+func New(c Config) *Invoker {
+	if c.Region == "" {
+		c.Region = "default"
+	}
+	if c.Synchronous == 0 {
+		c.Synchronous = flint.SynchronousTimeout
+	}
+	if c.Concurrency == 0 {
+		c.Concurrency = 64
+	}
+	if c.Lease == 0 {
+		c.Lease = 30 * time.Second
+	}
+	i := &Invoker{config: c, bell: make(chan struct{}, 1), metrics: newMetrics(c.Registry)}
+	i.targets = newTargets(i.loadTarget)
+	return i
+}
+
+// Forget drops what is known of a function, because it changed.
+func (i *Invoker) Forget(project flint.ProjectID, function flint.FunctionID) {
+	i.targets.forget(project, function)
+}
+
+// Delete ends what runs of a function that is gone.
+func (i *Invoker) Delete(project flint.ProjectID, function flint.FunctionID) {
+	i.targets.forget(project, function)
+	i.config.Pool.Forget(project, function, "the function was deleted")
+}
+
+// Run makes a synchronous call of the API. A function that fails is a Result with a failed execution, not an error.
+func (i *Invoker) Run(ctx context.Context, c *Call) (*Result, error) {
+	t, err := i.admit(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	a, err := i.attempt(ctx, t, c)
+	if err != nil {
+		return nil, err
+	}
+	defer a.cancel()
+	body, err := a.readAll()
+	if err != nil {
+		return nil, err
+	}
+	a.execution.ResponseHeaders = storedHeaders(a.headers)
+	if err := i.config.Store.AppendExecution(a.record(), a.execution); err != nil {
+		return nil, err
+	}
+	i.finished(a)
+	if errors.Is(a.cause, flint.ErrSynchronousTimeout) {
+		return nil, flint.ErrSynchronousTimeout
+	}
+	headers := append(lastOfEach(a.headers), flint.Header{Name: "x-appwrite-execution-id", Value: string(a.execution.ID)})
+	return &Result{Execution: a.execution, Headers: headers, Body: body}, nil
+}
+
+// admit finds what a call is for and checks that it may be made.
+func (i *Invoker) admit(ctx context.Context, c *Call) (*target, error) {
+	c.id, c.accepted = flint.ExecutionID(flint.NewID()), time.Now()
+	t, err := i.targets.get(ctx, c.Project, c.Function)
+	if err != nil {
+		return nil, err
+	}
+	if !t.function.Enabled && !c.Caller.Privileged {
+		return nil, flint.ErrFunctionNotFound
+	}
+	if err := t.problem(); err != nil {
+		return nil, err
+	}
+	switch {
+	case c.domain:
+		if !t.function.Public() {
+			return nil, flint.ErrNoExecutePermission
+		}
+	case !c.Caller.Privileged:
+		if err := t.function.MayExecute(c.Caller.Roles); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// attempt is one call on its way: from the request to the head of the response, and what is needed to finish.
+type attempt struct {
+	target    *target
+	call      *Call
+	execution *flint.Execution
+	response  *worker.Response // nil when there is none
+	status    int
+	headers   []flint.Header // after the contract's rules
+	cause     error          // why the function did not answer
+	begun     time.Time
+	ctx       context.Context //nolint:containedctx // the call's own deadline; ends with the attempt
+	cancel    context.CancelFunc
+}
+
+// attempt calls the function and returns when its response has begun or failed. The error is for calls that were not
+// made at all; everything else is in the attempt.
+func (i *Invoker) attempt(ctx context.Context, t *target, c *Call) (*attempt, error) {
+	request, stored, err := i.request(t, c)
+	if err != nil {
+		return nil, err
+	}
+	a := &attempt{
+		target: t, call: c, begun: time.Now(),
+		execution: &flint.Execution{
+			Project: c.Project, ID: c.id, Function: c.Function, Deployment: t.deployment.ID,
+			CreatedAt: c.accepted, UpdatedAt: c.accepted, Trigger: c.Trigger,
+			RequestMethod: c.Method, RequestPath: c.Path, RequestHeaders: stored,
+		},
+	}
+	if c.Caller.User != "" {
+		a.execution.Permissions = []string{fmt.Sprintf("read(%q)", "user:"+c.Caller.User)}
+	}
+	// The function finishes what it began although its caller has gone.
+	a.ctx, a.cancel = i.deadline(context.WithoutCancel(ctx), t, c)
+	response, output, err := i.config.Pool.Do(a.ctx, t.worker, request)
+	if errors.Is(err, flint.ErrTooBusy) || errors.Is(err, flint.ErrShuttingDown) {
+		a.cancel()
+		return nil, err
+	}
+	if err != nil {
+		a.fail(err, output)
+		return a, nil
+	}
+	a.response = response
+	a.status = response.Status
+	if a.headers, err = responseHeaders(response.Headers); err == nil {
+		err = validStatus(a.status)
+	}
+	if err != nil {
+		response.Close()
+		a.fail(err, response.Output())
+	}
+	return a, nil
+}
+
+var errSoftTimeout = errors.New("Execution timed out.") //nolint:staticcheck // the contract's text, shown as it is
+
+// deadline gives a call its one deadline. Which limit comes first decides what its end is called.
+func (i *Invoker) deadline(ctx context.Context, t *target, c *Call) (context.Context, context.CancelFunc) {
+	limit, cause := t.function.Timeout, errSoftTimeout
+	if !c.async && limit > i.config.Synchronous {
+		limit, cause = i.config.Synchronous, error(flint.ErrSynchronousTimeout)
+	}
+	return context.WithTimeoutCause(ctx, limit, cause)
+}
+
+// fail settles an attempt whose function gave no answer.
+func (a *attempt) fail(cause error, output worker.Output) {
+	a.response, a.headers, a.cause = nil, nil, cause
+	a.status = 500
+	a.execution.Logs = output.Logs
+	a.execution.Errors = joinLines(output.Errors, explain(cause))
+	a.settle()
+}
+
+// explain words a failure for the author of the function.
+func explain(cause error) string {
+	var syncTimeout *flint.Error
+	if errors.As(cause, &syncTimeout) {
+		return syncTimeout.Message
+	}
+	return cause.Error()
+}
+
+func joinLines(a, b string) string {
+	if a != "" && !strings.HasSuffix(a, "\n") {
+		a += "\n"
+	}
+	return flint.ClipOutput(a+b, "Errors", false)
+}
+
+// settle fills in how the execution ended. Logs and errors are there already.
+func (a *attempt) settle() {
+	e := a.execution
+	e.StatusCode = a.status
+	e.Status = flint.ExecutionCompleted
+	if a.status >= 500 {
+		e.Status = flint.ExecutionFailed
+	}
+	if !a.target.function.Logging {
+		e.Logs, e.Errors = "", ""
+	}
+	e.UpdatedAt = time.Now()
+	e.Duration = e.UpdatedAt.Sub(a.begun).Seconds()
+}
+
+// readAll reads the body to its end, into memory.
+func (a *attempt) readAll() ([]byte, error) {
+	if a.response == nil {
+		return nil, nil
+	}
+	var body []byte
+	for {
+		piece, err := a.next()
+		if errors.Is(err, io.EOF) {
+			return body, nil
+		}
+		if err != nil {
+			return nil, nil //nolint:nilerr // the attempt has settled with it
+		}
+		if body == nil {
+			body = piece
+		} else {
+			body = append(body, piece...)
+		}
+		if len(body) > flint.MaxResponseBody {
+			response := a.response
+			response.Close()
+			a.fail(fmt.Errorf("The response is larger than %d bytes.", flint.MaxResponseBody), response.Output()) //nolint:staticcheck // shown as it is
+			return nil, nil
+		}
+	}
+}
+
+// next returns the next piece of the body and settles the execution with the last one.
+func (a *attempt) next() ([]byte, error) {
+	piece, err := a.response.Next(a.ctx)
+	switch {
+	case err == nil:
+	case errors.Is(err, io.EOF):
+		output := a.response.Output()
+		a.execution.Logs, a.execution.Errors = output.Logs, output.Errors
+		a.settle()
+	default:
+		a.fail(err, a.response.Output())
+	}
+	return piece, err
+}
+
+// record is the context under which an execution is written: the call may be over.
+func (a *attempt) record() context.Context { return context.WithoutCancel(a.ctx) }
+
+// finished counts and logs a finished call.
+func (i *Invoker) finished(a *attempt) {
+	e := a.execution
+	i.metrics.finished(a.target.worker.Runtime.ID, e, a.response)
+	level := slog.LevelDebug
+	if a.cause != nil {
+		level = slog.LevelInfo
+	}
+	if !i.config.Logger.Enabled(context.Background(), level) { //nolint:forbidigo // asks, does nothing
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("project_id", string(e.Project)), slog.String("function_id", string(e.Function)), slog.String("execution_id", string(e.ID)),
+		slog.String("trigger", string(e.Trigger)), slog.Int("status", e.StatusCode), slog.Float64("dur", e.Duration),
+	}
+	if a.response != nil {
+		attrs = append(attrs, slog.Bool("cold", a.response.Stats.Cold), slog.Duration("queue", a.response.Stats.Queue))
+	}
+	if a.cause != nil {
+		attrs = append(attrs, slog.String("err", a.cause.Error()))
+	}
+	i.config.Logger.LogAttrs(a.record(), level, "execution", attrs...)
+}
+
+// splitHost takes a Host header apart as the contract has it.
+func splitHost(host, scheme string) (name string, port int) {
+	port = 80
+	if scheme == "https" {
+		port = 443
+	}
+	h, p, err := net.SplitHostPort(host)
+	if err != nil {
+		return strings.Trim(host, "[]"), port
+	}
+	if n, ok := parsePort(p); ok {
+		port = n
+	}
+	return h, port
+}
+
+func parsePort(s string) (int, bool) {
+	n := 0
+	for _, c := range s {
+		if c < '0' || c > '9' || n > 65535 {
+			return 0, false
+		}
+		n = n*10 + int(c-'0')
+	}
+	return n, s != "" && n <= 65535
+}

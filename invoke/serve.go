@@ -1,0 +1,108 @@
+package invoke
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+
+	"flint"
+)
+
+// Page writes an error to the caller of a domain: for the errors of the platform, and for answers of a function that
+// have an error status and no body.
+type Page func(w http.ResponseWriter, status int, err error)
+
+// Serve makes a call that came in on a function's domain and writes the function's own answer to w. An error means that
+// nothing was written and no execution was made.
+func (i *Invoker) Serve(ctx context.Context, c *Call, w http.ResponseWriter, page Page) error {
+	c.domain, c.Trigger, c.Caller = true, flint.TriggerHTTP, Caller{}
+	t, err := i.admit(ctx, c)
+	if err != nil {
+		return err
+	}
+	a, err := i.attempt(ctx, t, c)
+	if err != nil {
+		return err
+	}
+	defer a.cancel()
+	if a.response == nil {
+		return i.serveWhole(a, nil, w, page)
+	}
+	piece, err := a.next()
+	if err == nil && a.response.Ended() {
+		if _, err = a.next(); !errors.Is(err, io.EOF) {
+			return i.serveWhole(a, nil, w, page)
+		}
+	}
+	if err != nil {
+		return i.serveWhole(a, piece, w, page)
+	}
+	i.serveStream(a, piece, w)
+	return nil
+}
+
+// serveStream passes a body on as it comes. The caller knows the end only from the end of this call, which comes after
+// the record.
+func (i *Invoker) serveStream(a *attempt, piece []byte, w http.ResponseWriter) {
+	writeHead(w, a, -1)
+	flush := http.NewResponseController(w).Flush
+	gone := false
+	var err error
+	for err == nil {
+		if !gone {
+			_, writeErr := w.Write(piece)
+			gone = writeErr != nil || flush() != nil // the function finishes all the same
+		}
+		piece, err = a.next()
+	}
+	a.execution.ResponseHeaders = storedHeaders(a.headers)
+	recordErr := i.config.Store.AppendExecution(a.record(), a.execution)
+	if recordErr != nil {
+		i.config.Logger.Error("execution not recorded", errAttr(recordErr))
+	}
+	i.finished(a)
+	if !errors.Is(err, io.EOF) || recordErr != nil {
+		panic(http.ErrAbortHandler) // the head has gone out: the caller must see that the body is not whole
+	}
+}
+
+// serveWhole writes an answer that is complete, after its record.
+func (i *Invoker) serveWhole(a *attempt, body []byte, w http.ResponseWriter, page Page) error {
+	a.execution.ResponseHeaders = storedHeaders(a.headers)
+	if err := i.config.Store.AppendExecution(a.record(), a.execution); err != nil {
+		return err
+	}
+	i.finished(a)
+	w.Header().Set("X-Appwrite-Execution-Id", string(a.execution.ID))
+	switch {
+	case errors.Is(a.cause, flint.ErrSynchronousTimeout):
+		page(w, http.StatusRequestTimeout, flint.ErrSynchronousTimeout)
+	case a.status >= 400 && len(body) == 0:
+		page(w, a.status, nil)
+	default:
+		writeHead(w, a, len(body))
+		if a.call.Method != http.MethodHead {
+			_, _ = w.Write(body) // who has gone has gone
+		}
+	}
+	return nil
+}
+
+func writeHead(w http.ResponseWriter, a *attempt, length int) {
+	h := w.Header()
+	h["X-Appwrite-Execution-Id"] = []string{string(a.execution.ID)}
+	for _, f := range a.headers {
+		switch f.Name {
+		case "transfer-encoding", "connection", "content-length", "keep-alive", "upgrade", "trailer":
+			continue // of this connection, not of the function's
+		}
+		name := http.CanonicalHeaderKey(f.Name)
+		h[name] = append(h[name], f.Value)
+	}
+	if length >= 0 && a.status != http.StatusNoContent && a.status != http.StatusNotModified {
+		h["Content-Length"] = []string{strconv.Itoa(length)}
+	}
+	w.WriteHeader(a.status)
+}

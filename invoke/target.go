@@ -1,0 +1,184 @@
+package invoke
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"sort"
+	"sync"
+	"time"
+
+	"flint"
+	"flint/auth"
+	"flint/worker"
+)
+
+// target is everything that a call of a function needs to know, read once and kept until the function changes.
+type target struct {
+	function   *flint.Function
+	deployment *flint.Deployment // nil: none is active
+	worker     *worker.Target    // nil unless the deployment is ready and its runtime here
+	missing    error             // why worker is nil
+	keys       keyCache
+}
+
+// problem says why the function cannot be called.
+func (t *target) problem() error { return t.missing }
+
+// targets keeps what was read, by function.
+type targets struct {
+	load func(context.Context, functionKey) (*target, error)
+
+	mu      sync.RWMutex
+	known   map[functionKey]*target
+	version map[functionKey]uint64 // counts changes, so that what was read before one is not kept after it
+	changes uint64
+}
+
+type functionKey struct {
+	project  flint.ProjectID
+	function flint.FunctionID
+}
+
+// maxTargets bounds the memory; beyond it everything is read anew.
+const maxTargets = 20_000
+
+func newTargets(load func(context.Context, functionKey) (*target, error)) *targets {
+	return &targets{load: load, known: map[functionKey]*target{}, version: map[functionKey]uint64{}}
+}
+
+func (t *targets) get(ctx context.Context, project flint.ProjectID, function flint.FunctionID) (*target, error) {
+	key := functionKey{project, function}
+	t.mu.RLock()
+	got := t.known[key]
+	before, all := t.version[key], t.changes
+	t.mu.RUnlock()
+	if got != nil {
+		return got, nil
+	}
+	got, err := t.load(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if now := t.known[key]; now != nil {
+		return now, nil
+	}
+	if t.version[key] == before && t.changes-all < maxTargets {
+		if len(t.known) >= maxTargets {
+			clear(t.known)
+		}
+		t.known[key] = got
+	}
+	return got, nil
+}
+
+func (t *targets) forget(project flint.ProjectID, function flint.FunctionID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.changes++
+	if function == "" { // a variable of the project changed
+		for key := range t.known {
+			if key.project == project {
+				delete(t.known, key)
+				t.version[key] = t.changes
+			}
+		}
+		return
+	}
+	key := functionKey{project, function}
+	delete(t.known, key)
+	if len(t.version) >= maxTargets {
+		clear(t.version) // get compares changes as well
+	}
+	t.version[key] = t.changes
+}
+
+// loadTarget reads a function with its active deployment and variables.
+func (i *Invoker) loadTarget(ctx context.Context, key functionKey) (*target, error) {
+	f, err := i.config.Store.Function(ctx, key.project, key.function)
+	if err != nil {
+		return nil, err
+	}
+	t := &target{function: f}
+	if f.DeploymentID == "" {
+		t.missing = flint.ErrDeploymentToExecute
+		return t, nil
+	}
+	if t.deployment, err = i.config.Store.Deployment(ctx, key.project, key.function, f.DeploymentID); err != nil {
+		return nil, err
+	}
+	switch t.deployment.Status {
+	case flint.DeploymentReady:
+	case flint.DeploymentFailed:
+		t.missing = flint.ErrBuildNotReady.Because(flint.ErrBuildFailed)
+	case flint.DeploymentCanceled:
+		t.missing = flint.ErrBuildNotReady.Because(flint.ErrBuildCanceled)
+	default:
+		t.missing = flint.ErrBuildNotReady
+	}
+	if t.missing != nil {
+		return t, nil
+	}
+	id := t.deployment.Runtime
+	if id == "" {
+		id = f.Runtime
+	}
+	rt, ok := i.config.Runtimes.Lookup(id)
+	if !ok || rt.Toolchain == nil {
+		t.missing = flint.ErrRuntimeUnsupported.Saying(`Runtime "%s" is not supported`, id)
+		return t, nil
+	}
+	vars, err := i.config.Store.AllVariables(ctx, key.project, key.function)
+	if err != nil {
+		return nil, err
+	}
+	size := flint.SpecificationBySlug(f.RuntimeSpec)
+	env := flint.Environment(flint.EnvironmentConfig{
+		Function: f, Deployment: t.deployment, RuntimeName: rt.Name, RuntimeVersion: rt.Version, Variables: vars, Size: size,
+		Endpoint: i.config.Endpoint, Region: i.config.Region,
+	})
+	t.worker = &worker.Target{
+		Project: f.Project, Function: f.ID, Deployment: t.deployment.ID, Digest: t.deployment.BuildDigest,
+		Entrypoint: t.deployment.Entrypoint, Runtime: rt, Env: env, Size: size,
+	}
+	t.worker.Key = targetKey(t.worker)
+	return t, nil
+}
+
+// targetKey is equal for targets whose workers are interchangeable.
+func targetKey(t *worker.Target) string {
+	sum := sha256.New()
+	names := make([]string, 0, len(t.Env))
+	for name := range t.Env {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		fmt.Fprintf(sum, "%q=%q\n", name, t.Env[name])
+	}
+	fmt.Fprintf(sum, "%s %s %s %v", t.Digest, t.Entrypoint, t.Runtime.ID, t.Size)
+	return string(t.Project) + "/" + string(t.Function) + "/" + string(t.Deployment) + "/" + hex.EncodeToString(sum.Sum(nil)[:8])
+}
+
+// keyCache saves the signing of a key for every call: calls of one moment share theirs.
+type keyCache struct {
+	mu    sync.Mutex
+	value string
+	made  time.Time
+}
+
+const keySharing = 5 * time.Second
+
+func (k *keyCache) get(signer *auth.Signer, f *flint.Function) string {
+	now := time.Now()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.value == "" || now.Sub(k.made) > keySharing {
+		k.value = signer.EphemeralKey(f.Project, f.Scopes, f.Timeout+time.Minute+keySharing)
+		k.made = now
+	}
+	return k.value
+}

@@ -1,0 +1,98 @@
+package proxy
+
+import (
+	"embed"
+	"encoding/json"
+	"errors"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"flint"
+)
+
+//go:embed page.html
+var pages embed.FS
+
+var page = template.Must(template.ParseFS(pages, "page.html")) //nolint:gochecknoglobals // parsed once
+
+func formatInt(n int64) string { return strconv.FormatInt(n, 10) }
+
+// statuses are those of the kinds that a domain answers with.
+func statusOf(k flint.Kind) int {
+	switch k {
+	case flint.Invalid:
+		return http.StatusBadRequest
+	case flint.Unauthorized:
+		return http.StatusUnauthorized
+	case flint.Forbidden:
+		return http.StatusForbidden
+	case flint.NotFound:
+		return http.StatusNotFound
+	case flint.Timeout:
+		return http.StatusRequestTimeout
+	case flint.RateLimited:
+		return http.StatusTooManyRequests
+	case flint.Unavailable:
+		return http.StatusServiceUnavailable
+	case flint.TooLarge:
+		return http.StatusRequestEntityTooLarge
+	}
+	return http.StatusInternalServerError
+}
+
+// writeError answers with a page about an error of the platform.
+func (p *Proxy) writeError(w http.ResponseWriter, r *http.Request, err error) {
+	var known *flint.Error
+	if !errors.As(err, &known) {
+		known = flint.ErrUnknown
+	}
+	status := statusOf(known.Kind)
+	if status >= 500 && !errors.Is(err, flint.ErrTooBusy) && !errors.Is(err, flint.ErrShuttingDown) {
+		p.config.Logger.Error("call on a domain failed", slog.String("host", r.Host), slog.String("err", err.Error()))
+	}
+	if known.Kind == flint.Unavailable || known.Kind == flint.RateLimited {
+		w.Header().Set("Retry-After", "1")
+	}
+	writePage(w, r, status, known)
+}
+
+type pageData struct {
+	Status               int
+	Title, Message, Type string
+}
+
+// writePage writes an error page: HTML, or JSON for programs that ask for it. A nil err is a function that answered with
+// an error status and said nothing.
+func writePage(w http.ResponseWriter, r *http.Request, status int, err error) {
+	data := pageData{Status: status, Title: http.StatusText(status), Type: "function_error"}
+	if data.Title == "" {
+		data.Title = "Error"
+	}
+	var known *flint.Error
+	switch {
+	case errors.As(err, &known):
+		data.Message, data.Type = known.Message, known.Type
+	case status >= 500:
+		data.Message = "The function failed. Its author finds the reason in the errors of the execution that the x-appwrite-execution-id header names."
+	default:
+		data.Message = "The function answered with this status and without a body."
+	}
+	h := w.Header()
+	h.Set("Cache-Control", "no-cache, no-store, must-revalidate")
+	h.Set("X-Content-Type-Options", "nosniff")
+	accept := r.Header.Get("Accept")
+	if strings.Contains(accept, "application/json") && !strings.Contains(accept, "text/html") {
+		h.Set("Content-Type", "application/json; charset=UTF-8")
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(map[string]any{"message": data.Message, "code": status, "type": data.Type, "version": flint.ReferenceVersion})
+		return
+	}
+	h.Set("Content-Type", "text/html; charset=UTF-8")
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_ = page.Execute(w, data) // who has gone has gone
+	}
+}

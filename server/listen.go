@@ -1,0 +1,94 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/term"
+
+	"flint/config"
+	"flint/internal/runner"
+	"flint/sandbox"
+	"flint/sandbox/bubblewrap"
+	"flint/sandbox/process"
+)
+
+// serveHTTP serves until it is told to stop, then waits for the requests that run.
+func serveHTTP(l net.Listener, h http.Handler, grace time.Duration) func(context.Context) error {
+	s := &http.Server{
+		Handler: h, ReadHeaderTimeout: 15 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // what strangers send is not the operator's to read
+	}
+	return func(ctx context.Context) error {
+		failed := make(chan error, 1)
+		go func() { failed <- s.Serve(l) }() // ends with Shutdown or Close
+		select {
+		case err := <-failed:
+			return err
+		case <-ctx.Done():
+		}
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+		defer cancel()
+		err := s.Shutdown(stop)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = errors.Join(fmt.Errorf("requests still ran %s after the node was told to stop", grace), s.Close())
+		}
+		if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
+			err = errors.Join(err, served)
+		}
+		return err
+	}
+}
+
+func serveMetrics(ctx context.Context, addr string, registry *prometheus.Registry) (runner.Service, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return runner.Service{}, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
+	return runner.Service{Name: "metrics", Run: serveHTTP(l, mux, 5*time.Second)}, nil
+}
+
+// Driver is a sandbox driver that holds something of the host.
+type Driver interface {
+	sandbox.Driver
+	io.Closer
+}
+
+type plainDriver struct{ sandbox.Driver }
+
+func (plainDriver) Close() error { return nil }
+
+// OpenSandbox opens the driver that the settings name.
+func OpenSandbox(c config.Config, logger *slog.Logger) (Driver, error) {
+	if c.Sandbox == "none" {
+		logger.Warn("functions run without a sandbox: they can read and do whatever this process can")
+		return plainDriver{process.New()}, nil
+	}
+	return bubblewrap.New(bubblewrap.Config{Bubblewrap: c.Bubblewrap, RunDir: filepath.Join(c.Data, "run"), Logger: logger})
+}
+
+// NewLogger makes the logger that the settings describe, writing to w.
+func NewLogger(c config.Config, w io.Writer) (*slog.Logger, error) {
+	level, err := logLevel(c.LogLevel)
+	if err != nil {
+		return nil, err
+	}
+	options := &slog.HandlerOptions{Level: level}
+	f, isFile := w.(*os.File)
+	if c.LogFormat == "json" || c.LogFormat == "auto" && !(isFile && term.IsTerminal(int(f.Fd()))) {
+		return slog.New(slog.NewJSONHandler(w, options)), nil
+	}
+	return slog.New(slog.NewTextHandler(w, options)), nil
+}

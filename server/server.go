@@ -1,0 +1,335 @@
+// Package server assembles a node from its settings and runs it. It is the only place where all parts meet.
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"flint"
+	"flint/api"
+	"flint/api/functions"
+	"flint/api/health"
+	"flint/auth"
+	blobfs "flint/blob/fs"
+	"flint/build"
+	"flint/config"
+	"flint/internal/runner"
+	"flint/invoke"
+	"flint/proxy"
+	"flint/runtimes"
+	"flint/store"
+	"flint/worker"
+)
+
+// Node is what a caller of Run may want to know of a node that takes calls.
+type Node struct {
+	Addr net.Addr // of the API and the domains
+}
+
+// Run runs a node until ctx ends, then lets what runs finish and returns. ready is called once the node takes calls.
+func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(Node)) (err error) {
+	unlock, err := lockData(c.Data)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Addr)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	if c.Endpoint == "" {
+		c.Endpoint = endpoint(listener.Addr())
+	}
+	secret, node, err := identity(c)
+	if err != nil {
+		return err
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	var changes changes // filled in below; nothing changes before
+	db, err := store.Open(ctx, store.Config{Path: filepath.Join(c.Data, "flint.db"), Logger: logger, Secret: secret, Changed: changes.publish})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	blobs, err := blobfs.Open(filepath.Join(c.Data, "blobs"))
+	if err != nil {
+		return err
+	}
+	driver, err := OpenSandbox(c, logger)
+	if err != nil {
+		return err
+	}
+	defer driver.Close()
+	files, err := runtimes.Unpack(filepath.Join(c.Data, "runtimes"))
+	if err != nil {
+		return err
+	}
+	catalog, err := OpenCatalog(ctx, c)
+	if err != nil {
+		return err
+	}
+	signer := auth.NewSigner(secret)
+	authenticator := auth.New(auth.Config{Project: db.Project, Key: db.KeyBySecret, Signer: signer})
+
+	pool, err := worker.NewPool(worker.Config{
+		Driver: driver, Files: files, Blobs: blobs, Logger: logger, Registry: registry,
+		RunDir: filepath.Join(c.Data, "run"), CacheDir: filepath.Join(c.Data, "packages"),
+		MaxWorkers: c.MaxWorkers, KeepAlive: c.KeepAlive,
+	})
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	invoker := invoke.New(invoke.Config{
+		Store: db, Pool: pool, Runtimes: catalog, Signer: signer, Logger: logger, Registry: registry,
+		Node: node, Endpoint: c.Endpoint, Region: c.Region, Domain: c.Domain, Concurrency: c.CallConcurrency,
+	})
+	builder, err := build.New(build.Config{
+		Store: db, Blobs: blobs, Driver: driver, Files: files, Runtimes: catalog, Signer: signer, Logger: logger, Registry: registry, Built: pool.Warm,
+		WorkDir: filepath.Join(c.Data, "builds"), CacheDir: filepath.Join(c.Data, "build-cache"), SeedDir: filepath.Join(c.Data, "seeds"),
+		Node: node, Endpoint: c.Endpoint, Region: c.Region, Environ: config.Environ(c.BuildEnvironment),
+		MaxSource: c.MaxSource, MaxOutput: c.MaxOutput, Timeout: c.BuildTimeout, Concurrency: c.BuildConcurrency,
+	})
+	if err != nil {
+		return err
+	}
+	rest := api.New(
+		api.Config{Auth: authenticator, Logger: logger, Registry: registry, MaxUpload: c.MaxSource + 16<<20, ClientIPHeaders: []string{"X-Forwarded-For"}},
+		functions.New(functions.Config{
+			Store: db, Invoker: invoker, Builder: builder, Runtimes: catalog, Logger: logger, Domain: c.Domain,
+			MaxCPUs: c.MaxCPUs, MaxMemory: c.MaxMemory, MaxTimeout: c.MaxTimeout, CreationLimit: c.CreationLimit,
+		}).Routes(),
+		health.New(health.Config{Store: db}).Routes(),
+	)
+	front := proxy.New(proxy.Config{Rule: db.RuleByDomain, Invoker: invoker, Domain: c.Domain, Logger: logger, Next: rest, Limit: time.Minute})
+	changes.connect(authenticator, invoker, front)
+
+	if err := bootstrap(ctx, db, c, logger); err != nil {
+		return err
+	}
+	if err := errors.Join(invoker.Settle(ctx), builder.Settle(ctx)); err != nil {
+		return err
+	}
+	if err := warm(ctx, db, catalog, pool); err != nil {
+		return err
+	}
+	services := []runner.Service{{Name: "http", Run: serveHTTP(listener, front, c.StopTimeout)}}
+	if c.MetricsAddr != "" {
+		metrics, err := serveMetrics(ctx, c.MetricsAddr, registry)
+		if err != nil {
+			return err
+		}
+		services = append(services, metrics)
+	}
+	if ready != nil {
+		ready(Node{Addr: listener.Addr()})
+	}
+	return runner.Run(ctx,
+		[]runner.Service{{Name: "workers", Run: pool.Run}, {Name: "retention", Run: retain(db, c.Retention, logger)}},
+		[]runner.Service{{Name: "queued calls", Run: invoker.Work}, {Name: "builds", Run: builder.Work}},
+		services)
+}
+
+// changes tells those who keep things in memory what is no longer true.
+type changes struct {
+	auth    *auth.Authenticator
+	invoker *invoke.Invoker
+	front   *proxy.Proxy
+}
+
+func (c *changes) connect(a *auth.Authenticator, i *invoke.Invoker, p *proxy.Proxy) {
+	c.auth, c.invoker, c.front = a, i, p
+}
+
+func (c *changes) publish(change store.Change) {
+	if c.auth == nil {
+		return
+	}
+	switch change.Kind {
+	case "project":
+		c.auth.ForgetProject(change.Project)
+		c.invoker.Forget(change.Project, "")
+		c.front.Forget("")
+	case "key":
+		c.auth.Forget(change.KeyHash)
+	case "function":
+		c.invoker.Forget(change.Project, change.Function)
+	case "rule":
+		c.front.Forget(change.Domain)
+	}
+}
+
+// lockData makes the data directory and keeps other nodes out of it.
+func lockData(dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("another node uses %s: stop it, or give this one another --data", dir)
+	}
+	return func() { f.Close() }, nil
+}
+
+// identity returns what the node encrypts with and the name under which it holds leases. Both stay the same for the life
+// of the data directory.
+func identity(c config.Config) (secret []byte, node string, err error) {
+	if c.Secret != "" {
+		sum := sha256.Sum256([]byte(c.Secret))
+		secret = sum[:]
+	} else {
+		secret, err = keep(filepath.Join(c.Data, "secret"), func() []byte {
+			b := make([]byte, 32)
+			_, _ = rand.Read(b) // never fails since Go 1.24
+			return b
+		})
+		if err != nil {
+			return nil, "", err
+		}
+		if len(secret) != 32 {
+			return nil, "", fmt.Errorf("%s is damaged: it must hold 32 bytes", filepath.Join(c.Data, "secret"))
+		}
+	}
+	name, err := keep(filepath.Join(c.Data, "node"), func() []byte { return []byte(flint.NewID()) })
+	return secret, string(name), err
+}
+
+// keep returns the content of a file, which it makes when it is missing.
+func keep(file string, create func() []byte) ([]byte, error) {
+	b, err := os.ReadFile(file)
+	if !errors.Is(err, os.ErrNotExist) {
+		return b, err
+	}
+	b = create()
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	_, err = f.Write(b)
+	return b, errors.Join(err, f.Sync(), f.Close())
+}
+
+// endpoint is the URL of the API on an address that it listens on.
+func endpoint(addr net.Addr) string {
+	host, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return "http://" + addr.String() + "/v1"
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port) + "/v1"
+}
+
+// bootstrap makes the project and the key that the settings name, when they are missing.
+func bootstrap(ctx context.Context, db *store.Store, c config.Config, logger *slog.Logger) error {
+	if c.BootstrapProject == "" {
+		return nil
+	}
+	if !flint.ValidID(c.BootstrapProject) {
+		return fmt.Errorf("FLINT_BOOTSTRAP_PROJECT: %q cannot be the id of a project", c.BootstrapProject)
+	}
+	now := time.Now()
+	project := &flint.Project{ID: flint.ProjectID(c.BootstrapProject), Name: c.BootstrapProject, CreatedAt: now, UpdatedAt: now}
+	if err := db.CreateProject(ctx, project); err != nil && !errors.Is(err, flint.ErrProjectExists) {
+		return err
+	}
+	known, err := db.KeyBySecret(ctx, string(c.BootstrapKey))
+	if err != nil {
+		return err
+	}
+	if known != nil {
+		if known.Project != project.ID {
+			return fmt.Errorf("FLINT_BOOTSTRAP_KEY is a key of project %s already", known.Project)
+		}
+		return nil
+	}
+	logger.Info("bootstrap key made", slog.String("project_id", string(project.ID)))
+	return db.CreateKey(ctx, &flint.Key{
+		ID: flint.NewID(), Project: project.ID, Name: "bootstrap", Secret: string(c.BootstrapKey), Scopes: flint.Scopes(), CreatedAt: now, UpdatedAt: now,
+	})
+}
+
+// warm makes stems for the runtimes of functions that can be called, so that the first call after a restart is quick.
+func warm(ctx context.Context, db *store.Store, catalog *runtimes.Catalog, pool *worker.Pool) error {
+	projects, err := db.Projects(ctx)
+	if err != nil {
+		return err
+	}
+	used := map[string]bool{}
+	for _, p := range projects {
+		all, _, err := db.Functions(ctx, p.ID, flint.List{Limit: 1000, NoTotal: true})
+		if err != nil {
+			return err
+		}
+		for _, f := range all {
+			used[f.Runtime] = used[f.Runtime] || f.DeploymentID != ""
+		}
+	}
+	for id, yes := range used {
+		if rt, ok := catalog.Lookup(id); ok && yes && rt.Toolchain != nil {
+			pool.Warm(rt)
+		}
+	}
+	return nil
+}
+
+// retain deletes executions that are older than they are kept.
+func retain(db *store.Store, keep time.Duration, logger *slog.Logger) func(context.Context) error {
+	return func(ctx context.Context) error {
+		tick := time.NewTicker(time.Minute)
+		defer tick.Stop()
+		for {
+			select {
+			case now := <-tick.C:
+				for {
+					n, err := db.PruneExecutions(ctx, now.Add(-keep), 1000)
+					if err != nil && ctx.Err() == nil {
+						logger.Error("old executions not deleted", slog.String("err", err.Error()))
+					}
+					if err != nil || n == 0 {
+						break
+					}
+				}
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	}
+}
+
+// OpenCatalog finds the runtimes of this host.
+func OpenCatalog(ctx context.Context, c config.Config) (*runtimes.Catalog, error) {
+	return runtimes.Open(ctx, runtimes.Config{
+		Toolchains: filepath.Join(c.Data, "toolchains"), Path: config.Path(), Environ: config.All(), Allow: c.Runtimes,
+	})
+}
+
+// logLevel reads the setting.
+func logLevel(name string) (slog.Level, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(strings.ToUpper(name))); err != nil {
+		return 0, fmt.Errorf("--log-level=%s: debug, info, warn and error are possible", name)
+	}
+	return level, nil
+}

@@ -1,0 +1,298 @@
+package worker
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"flint/internal/frame"
+	"flint/sandbox"
+)
+
+// stuckAfter is how long a worker may leave its socket unread while there is something for it.
+const stuckAfter = 30 * time.Second
+
+// maxWorkerOutput is how much of what a worker writes outside of calls is kept, for crash reports.
+const maxWorkerOutput = 8 << 10
+
+// worker is one sandbox with its connection.
+type worker struct {
+	pool *Pool
+	id   string
+	box  sandbox.Sandbox
+	dir  string // its exchange directory on the host
+
+	conn *net.UnixConn
+	raw  syscall.RawConn
+
+	wmu     sync.Mutex
+	pending []byte        // frames that wait to be written
+	spare   []byte        // the other buffer
+	writing bool          // somebody writes; new frames are left in pending
+	blocked chan struct{} // capacity 1: the socket was full, the writer goroutine takes over
+
+	mu     sync.Mutex
+	calls  map[uint32]*call
+	nextID uint32
+	reason string // why Flint ended it
+	ended  *EndedError
+	output tail
+
+	control chan controlFrame // hello, ready and failed, for whoever starts the worker
+	dead    chan struct{}     // closed when the worker has ended and its calls know
+	done    sync.WaitGroup
+
+	// Owned by the group's lock once the worker has a group.
+	group       *group
+	concurrency int
+	inFlight    int
+	draining    bool
+	idleSince   time.Time
+	onEnd       func() // lets go of the package
+}
+
+type controlFrame struct {
+	typ     frame.Type
+	payload []byte
+}
+
+// attach gives the worker its connection and starts its goroutines.
+func (w *worker) attach(conn *net.UnixConn) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	w.conn, w.raw = conn, raw
+	w.done.Go(w.read)
+	w.done.Go(w.write)
+	return nil
+}
+
+// send queues frames and writes what is queued, unless another goroutine is writing already, which then takes them
+// along: calls that come at the same time share one write. It never waits for the worker.
+func (w *worker) send(build func([]byte) []byte) {
+	w.wmu.Lock()
+	w.pending = build(w.pending)
+	if w.writing {
+		w.wmu.Unlock()
+		return
+	}
+	w.writing = true
+	for len(w.pending) > 0 {
+		buf := w.pending
+		w.pending = w.spare[:0]
+		w.wmu.Unlock()
+		n, err := w.tryWrite(buf)
+		w.wmu.Lock()
+		if err != nil || n < len(buf) {
+			w.pending = append(append([]byte(nil), buf[n:]...), w.pending...)
+			w.wmu.Unlock()
+			w.blocked <- struct{}{} // never full: only who set writing sends, and the writer clears it
+			return
+		}
+		if w.spare = buf; cap(buf) > 1<<20 {
+			w.spare = nil
+		}
+	}
+	w.writing = false
+	w.wmu.Unlock()
+}
+
+// tryWrite writes as much as the socket takes at once.
+func (w *worker) tryWrite(buf []byte) (n int, err error) {
+	ctlErr := w.raw.Write(func(fd uintptr) bool {
+		n, err = syscall.Write(int(fd), buf)
+		return true
+	})
+	if n < 0 {
+		n = 0
+	}
+	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR) {
+		err = nil
+	}
+	return n, errors.Join(ctlErr, err)
+}
+
+// write is the writer goroutine: it waits where senders do not.
+func (w *worker) write() {
+	for {
+		select {
+		case <-w.blocked:
+		case <-w.dead:
+			return
+		}
+		for {
+			w.wmu.Lock()
+			buf := w.pending
+			w.pending = nil
+			if len(buf) == 0 {
+				w.writing = false
+				w.wmu.Unlock()
+				break
+			}
+			w.wmu.Unlock()
+			err := w.conn.SetWriteDeadline(time.Now().Add(stuckAfter))
+			if err == nil {
+				_, err = w.conn.Write(buf)
+			}
+			if err != nil {
+				if errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EPIPE) {
+					w.kill("")
+				} else {
+					w.kill("it did not read its requests for " + stuckAfter.String())
+				}
+				<-w.dead
+				return
+			}
+		}
+	}
+}
+
+// read is the reader goroutine. It ends when the connection does, and then ends everything else.
+func (w *worker) read() {
+	r := bufio.NewReaderSize(w.conn, 64<<10)
+	var err error
+	for err == nil {
+		err = w.readFrame(r)
+	}
+	if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		w.kill(fmt.Sprintf("it broke the worker protocol: %v", err))
+	}
+	w.end()
+}
+
+func (w *worker) readFrame(r *bufio.Reader) error {
+	raw, err := r.Peek(frame.HeaderSize)
+	if err != nil {
+		if len(raw) > 0 && errors.Is(err, io.EOF) {
+			return io.ErrUnexpectedEOF
+		}
+		return err
+	}
+	h, err := frame.ParseHeader(raw)
+	if err != nil {
+		return err
+	}
+	if _, err := r.Discard(frame.HeaderSize); err != nil {
+		return err
+	}
+	payload := make([]byte, h.Length) // its own memory: bodies are handed to callers as they are
+	if _, err := io.ReadFull(r, payload); err != nil {
+		return io.ErrUnexpectedEOF
+	}
+	switch h.Type {
+	case frame.Hello, frame.Ready, frame.Failed:
+		select {
+		case w.control <- controlFrame{h.Type, payload}:
+			return nil
+		default:
+			return fmt.Errorf("%w: unexpected type %d", frame.ErrMalformed, h.Type)
+		}
+	case frame.Pong:
+		return nil
+	case frame.Log:
+		if h.ID == 0 {
+			if len(payload) > 0 {
+				_, _ = w.Write(payload[1:])
+			}
+			return nil
+		}
+	}
+	w.mu.Lock()
+	c := w.calls[h.ID]
+	w.mu.Unlock()
+	if c == nil {
+		if h.Type == frame.Log || h.Type == frame.Window { // may cross the end of its call
+			return nil
+		}
+		return fmt.Errorf("%w: type %d for request %d, which is not in flight", frame.ErrMalformed, h.Type, h.ID)
+	}
+	ended, err := c.receive(h, payload)
+	if err != nil {
+		return err
+	}
+	if ended {
+		w.mu.Lock()
+		delete(w.calls, h.ID)
+		w.mu.Unlock()
+		w.group.release(w)
+	}
+	return nil
+}
+
+// begin registers a new call.
+func (w *worker) begin() (*call, error) {
+	c := newCall(w)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ended != nil {
+		return nil, w.ended
+	}
+	for {
+		w.nextID++
+		if _, taken := w.calls[w.nextID]; w.nextID != 0 && !taken {
+			break
+		}
+	}
+	c.id = w.nextID
+	w.calls[c.id] = c
+	return c, nil
+}
+
+// Write takes what the process tree writes to its standard output and error: it belongs to no call.
+func (w *worker) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.output.write(p)
+	return len(p), nil
+}
+
+// kill ends the worker. The first reason stays.
+func (w *worker) kill(reason string) {
+	w.mu.Lock()
+	if w.reason == "" && w.ended == nil {
+		w.reason = reason
+	}
+	w.mu.Unlock()
+	w.box.Kill()
+}
+
+// end waits for the sandbox to be gone and tells every call. A worker whose connection ended has no way back.
+func (w *worker) end() {
+	grace := time.NewTimer(w.pool.config.CancelGrace)
+	defer grace.Stop()
+	select {
+	case <-w.box.Done():
+	case <-grace.C:
+		w.kill("it closed its connection and did not exit")
+		<-w.box.Done()
+	}
+	w.mu.Lock()
+	w.ended = &EndedError{Reason: w.reason, Exit: w.box.Exit(), Output: string(w.output.bytes())}
+	if w.ended.Exit.OutOfMemory {
+		w.ended.Reason = "" // says more than why Flint ended it
+	}
+	calls := w.calls
+	w.calls = nil
+	w.mu.Unlock()
+	for _, c := range calls {
+		c.fail(w.ended)
+	}
+	w.conn.Close()
+	close(w.dead)
+}
+
+// close ends the worker, if it has not ended, and gives back what it held.
+func (w *worker) close() {
+	w.box.Kill()
+	w.done.Wait()
+	if err := w.box.Close(); err != nil {
+		w.pool.config.Logger.Error("sandbox left something behind", errAttr(err), workerAttr(w.id))
+	}
+	removeExchange(w.dir, w.pool.config.Logger)
+}

@@ -1,0 +1,367 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"flint"
+	"flint/blob"
+	"flint/internal/frame"
+	"flint/runtimes"
+	"flint/sandbox"
+)
+
+var errRetired = errors.New("the group of workers is gone")
+
+func runtimeAttr(id string) slog.Attr                { return slog.String("runtime", id) }
+func functionAttr(id flint.FunctionID) slog.Attr     { return slog.String("function_id", string(id)) }
+func deploymentAttr(id flint.DeploymentID) slog.Attr { return slog.String("deployment_id", string(id)) }
+
+// Config is what a Pool needs. Zero durations and counts are the defaults in brackets.
+type Config struct {
+	Driver   sandbox.Driver
+	Files    runtimes.Files
+	Blobs    blob.Store
+	RunDir   string // exchange directories; emptied at start
+	CacheDir string // unpacked packages
+	Logger   *slog.Logger
+	Registry prometheus.Registerer
+
+	CacheBytes   int64         // bound of CacheDir [10 GiB]
+	MaxWorkers   int           // on this node [64]
+	MaxSerial    int           // of one function, for languages that serve one call at a time [4 per processor]
+	MaxParallel  int           // of one function, for languages that serve many [2 per processor]
+	QueueLength  int           // calls of one function that may wait [2000]
+	QueueTimeout time.Duration // how long a call waits for capacity [10 s]
+	KeepAlive    time.Duration // how long an idle worker stays [5 min]
+	StartTimeout time.Duration // from sandbox to ready [2 min]
+	CancelGrace  time.Duration // from a call's deadline to the death of its worker [2 s]
+	DrainTimeout time.Duration // from drain to the death of a worker [10 s]
+	NoStems      bool          // start every worker from nothing
+}
+
+func (c *Config) setDefaults() {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	num := func(n *int, v int) {
+		if *n == 0 {
+			*n = v
+		}
+	}
+	if c.CacheBytes == 0 {
+		c.CacheBytes = 10 << 30
+	}
+	num(&c.MaxWorkers, 64)
+	num(&c.MaxSerial, 4*runtime.NumCPU())
+	num(&c.MaxParallel, 2*runtime.NumCPU())
+	num(&c.QueueLength, 2000)
+	set(&c.QueueTimeout, 10*time.Second)
+	set(&c.KeepAlive, 5*time.Minute)
+	set(&c.StartTimeout, 2*time.Minute)
+	set(&c.CancelGrace, 2*time.Second)
+	set(&c.DrainTimeout, 10*time.Second)
+}
+
+// Pool is the workers of this node. It is safe for concurrent use.
+type Pool struct {
+	config   Config
+	packages *packages
+	stems    *stems
+	metrics  *metrics
+	starts   chan struct{} // bounds how many sandboxes start at once
+
+	ctx    context.Context //nolint:containedctx // the life of the pool, for what outlives the call that caused it
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+
+	mu       sync.Mutex
+	groups   map[string]*group
+	reserved int // workers that live or start
+	closed   bool
+}
+
+// NewPool makes a pool and takes over its directories from an earlier run.
+func NewPool(c Config) (*Pool, error) {
+	c.setDefaults()
+	if err := emptyRunDir(c.RunDir); err != nil {
+		return nil, err
+	}
+	cache, err := openPackages(c.CacheDir, c.Blobs, c.CacheBytes)
+	if err != nil {
+		return nil, err
+	}
+	p := &Pool{config: c, packages: cache, groups: map[string]*group{}, starts: make(chan struct{}, 2*runtime.NumCPU())}
+	p.ctx, p.cancel = context.WithCancel(context.Background()) //nolint:forbidigo // ended by Close
+	p.stems = &stems{pool: p, kinds: map[string]*stemKind{}}
+	p.metrics = newMetrics(c.Registry, p)
+	return p, nil
+}
+
+// emptyRunDir removes the exchange directories of a node that was killed. Packages that are still mounted below are
+// unmounted by the sandbox driver before; what cannot be removed without recursion stays.
+func emptyRunDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // workers pass through under their own user ids
+		return err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		removeExchange(filepath.Join(dir, e.Name()), slog.New(slog.DiscardHandler))
+	}
+	return nil
+}
+
+// Do calls a function and returns when its response has begun, which the caller then reads to its end or closes. The
+// error is the cause of ctx, *StartError, *EndedError, *BodyError, or flint.ErrTooBusy when there is no capacity. With
+// *EndedError and a context's cause the call may have logged: the second result has it.
+func (p *Pool) Do(ctx context.Context, t *Target, r *Request) (*Response, Output, error) {
+	w, stats, err := p.acquire(ctx, t)
+	if err != nil {
+		return nil, Output{}, err
+	}
+	c, err := w.begin()
+	if err != nil { // it ended between the two; its slots went with it
+		return nil, Output{}, err
+	}
+	err = c.transmit(ctx, r)
+	if err == nil {
+		err = c.await(ctx, func() bool { return c.answered })
+	}
+	if err != nil {
+		return nil, c.output(), err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	resp := &Response{Status: c.status, Headers: c.headers, Stats: stats, call: c, body: c.body}
+	c.body = nil
+	if len(resp.body) > 0 && !c.ended {
+		// The first piece left the window as it was taken.
+		n := len(resp.body)
+		w.send(func(b []byte) []byte { return frame.Append(b, frame.Window, 0, c.id, windowPayload(n)) })
+	}
+	return resp, Output{}, nil
+}
+
+func (p *Pool) acquire(ctx context.Context, t *Target) (*worker, Stats, error) {
+	for {
+		g := t.group.Load()
+		if g == nil {
+			var err error
+			if g, err = p.groupOf(t); err != nil {
+				return nil, Stats{}, err
+			}
+		}
+		w, stats, err := g.acquire(ctx)
+		if errors.Is(err, errRetired) {
+			t.group.CompareAndSwap(g, nil)
+			continue
+		}
+		return w, stats, err
+	}
+}
+
+func (p *Pool) groupOf(t *Target) (*group, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, flint.ErrShuttingDown
+	}
+	g := p.groups[t.Key]
+	if g == nil {
+		g = &group{pool: p, target: t, concurrency: t.Runtime.Language.Worker.Concurrency, lastUse: time.Now()}
+		p.groups[t.Key] = g
+	}
+	g.setReplaced(false) // a deployment may come back
+	for _, o := range p.groups {
+		if o != g && o.target.Project == t.Project && o.target.Function == t.Function {
+			o.setReplaced(true)
+		}
+	}
+	t.group.Store(g)
+	return g, nil
+}
+
+// setReplaced says whether a newer target of the function exists. Then workers go as soon as they are idle.
+func (g *group) setReplaced(replaced bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.replaced = replaced
+	for _, w := range g.workers {
+		if replaced && w.inFlight == 0 {
+			g.drain(w)
+		}
+	}
+}
+
+// Forget ends the workers of a function that is gone; calls in them end with the reason.
+func (p *Pool) Forget(project flint.ProjectID, function flint.FunctionID, reason string) {
+	p.mu.Lock()
+	var gone []*group
+	for key, g := range p.groups {
+		if g.target.Project == project && g.target.Function == function {
+			gone = append(gone, g)
+			delete(p.groups, key)
+		}
+	}
+	p.mu.Unlock()
+	for _, g := range gone {
+		g.mu.Lock()
+		g.retired, g.replaced = true, true
+		for _, wt := range g.waiting {
+			wt.granted <- grant{err: &EndedError{Reason: reason}}
+		}
+		g.waiting = nil
+		for _, w := range g.workers {
+			w.draining = true
+			w.kill(reason)
+		}
+		g.mu.Unlock()
+	}
+}
+
+// workerLimit is how many workers one function may have.
+func (p *Pool) workerLimit(concurrency int) int {
+	if concurrency > 1 {
+		return p.config.MaxParallel
+	}
+	return p.config.MaxSerial
+}
+
+// reserve takes the right to have one more worker on this node; when the node is full it sends the worker away that has
+// been idle for longest, and says no: its place is taken when it is gone.
+func (p *Pool) reserve() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	if p.reserved < p.config.MaxWorkers {
+		p.reserved++
+		return true
+	}
+	p.tasks.Go(p.evictIdle)
+	return false
+}
+
+func (p *Pool) evictIdle() {
+	var victim *worker
+	var owner *group
+	var since time.Time
+	for _, g := range p.snapshot() {
+		if w, s := g.idleWorker(); w != nil && (victim == nil || s.Before(since)) {
+			victim, owner, since = w, g, s
+		}
+	}
+	if victim == nil {
+		return
+	}
+	owner.mu.Lock()
+	defer owner.mu.Unlock()
+	if victim.inFlight == 0 {
+		owner.drain(victim)
+	}
+}
+
+// unreserve gives a place back and lets groups that wait for one try again.
+func (p *Pool) unreserve() {
+	p.mu.Lock()
+	p.reserved--
+	p.mu.Unlock()
+	p.tasks.Go(func() {
+		for _, g := range p.snapshot() {
+			g.mu.Lock()
+			if len(g.waiting) > 0 {
+				g.scale()
+			}
+			g.mu.Unlock()
+		}
+	})
+}
+
+func (p *Pool) snapshot() []*group {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := make([]*group, 0, len(p.groups))
+	for _, g := range p.groups {
+		all = append(all, g)
+	}
+	return all
+}
+
+// startBounded starts a worker when not too many others start.
+func (p *Pool) startBounded(t *Target) (*worker, error) {
+	select {
+	case p.starts <- struct{}{}:
+		defer func() { <-p.starts }()
+	case <-p.ctx.Done():
+		return nil, flint.ErrShuttingDown
+	}
+	return p.start(p.ctx, t)
+}
+
+// Run reaps idle workers and stems until ctx ends.
+func (p *Pool) Run(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			p.reap(now)
+			p.stems.trim()
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (p *Pool) reap(now time.Time) {
+	for _, g := range p.snapshot() {
+		if g.reap(now, p.config.KeepAlive) {
+			p.mu.Lock()
+			if p.groups[g.target.Key] == g {
+				delete(p.groups, g.target.Key)
+			}
+			p.mu.Unlock()
+		}
+	}
+}
+
+// Close ends all workers, at once: calls that still run end with the reason. It returns when everything is gone.
+func (p *Pool) Close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.cancel()
+	p.stems.end()
+	for _, g := range p.snapshot() {
+		p.Forget(g.target.Project, g.target.Function, "the node is stopping")
+	}
+	p.tasks.Wait()
+}
+
+// drain tells a worker to finish; one that does not is killed.
+func (w *worker) drain() {
+	w.send(func(b []byte) []byte { return frame.Append(b, frame.Drain, 0, 0, nil) })
+	timer := time.NewTimer(w.pool.config.DrainTimeout)
+	defer timer.Stop()
+	select {
+	case <-w.dead:
+	case <-timer.C:
+		w.kill("it did not exit within " + w.pool.config.DrainTimeout.String() + " of being drained")
+	case <-w.pool.ctx.Done():
+		w.kill("the node is stopping")
+	}
+}

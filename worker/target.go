@@ -1,0 +1,58 @@
+package worker
+
+import (
+	"io"
+	"sync/atomic"
+	"time"
+
+	"flint"
+	"flint/runtimes"
+)
+
+// Target is what a worker serves: one deployment of a function with its environment. It does not change; a changed
+// variable makes a new Target.
+type Target struct {
+	Key        string // equal for equal targets, different for different ones
+	Project    flint.ProjectID
+	Function   flint.FunctionID
+	Deployment flint.DeploymentID
+	Digest     string // of the package in the blob store
+	Entrypoint string
+	Runtime    *runtimes.Runtime
+	Env        map[string]string
+	Size       flint.Specification
+
+	group atomic.Pointer[group] // where its workers are; a shortcut past the pool's map
+}
+
+// Request is one call of a function.
+type Request struct {
+	Method      string
+	Scheme      string
+	Host        string
+	Port        int
+	Path        string // not decoded
+	QueryString string // without "?", not decoded
+	URL         string
+	Headers     []flint.Header // names in lower case, each once
+	Logging     bool
+	Body        []byte
+	More        io.Reader // what follows Body, when the whole is not in memory; nil: nothing
+}
+
+// Response is what a function answers, as its adapter sent it: the rules of the contract about headers are not applied.
+// The body follows piece by piece from Next.
+type Response struct {
+	Status  int
+	Headers []flint.Header // repeated names are repeated fields
+	Stats   Stats
+
+	call *call
+	body []byte // the piece that came with the head
+}
+
+// Stats says how a call went.
+type Stats struct {
+	Cold  bool          // the call waited for a worker to start
+	Queue time.Duration // from asking for a worker to having one, start included
+}
