@@ -76,7 +76,7 @@ func OpenSandbox(c config.Config, logger *slog.Logger) (Driver, error) {
 		logger.Warn("functions run without a sandbox: they can read and do whatever this process can")
 		return plainDriver{process.New()}, nil
 	}
-	return bubblewrap.New(bubblewrap.Config{Bubblewrap: c.Bubblewrap, RunDir: filepath.Join(c.Data, "run"), Logger: logger})
+	return bubblewrap.New(bubblewrap.Config{Bubblewrap: c.Bubblewrap, RunDir: filepath.Join(c.Data, "sandbox"), Logger: logger})
 }
 
 // NewLogger makes the logger that the settings describe, writing to w.

@@ -115,7 +115,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 			Store: db, Invoker: invoker, Builder: builder, Runtimes: catalog, Logger: logger, Domain: c.Domain,
 			MaxCPUs: c.MaxCPUs, MaxMemory: c.MaxMemory, MaxTimeout: c.MaxTimeout, CreationLimit: c.CreationLimit,
 		}).Routes(),
-		health.New(health.Config{Store: db}).Routes(),
+		health.New(health.Config{Check: func(ctx context.Context) error { _, err := db.Projects(ctx); return err }}).Routes(),
 	)
 	front := proxy.New(proxy.Config{Rule: db.RuleByDomain, Invoker: invoker, Domain: c.Domain, Logger: logger, Next: rest, Limit: time.Minute})
 	changes.connect(authenticator, invoker, front)

@@ -164,21 +164,15 @@ func (h hierarchy) prepare(node string) (hierarchy, map[Controller]string) {
 		}
 		h.controllers = usable
 	}
-	for _, dir := range []string{h.root, h.node} {
-		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
-			return refuse(err)
+	err := h.mkdirs()
+	for range 10 { // another node that closes takes the upper directory away when it finds it empty
+		if !errors.Is(err, os.ErrNotExist) {
+			break
 		}
-		if h.version == 1 {
-			continue
-		}
-		for _, c := range h.controllers {
-			if c == CPUTime {
-				continue
-			}
-			if err := delegate(dir, c); err != nil {
-				return refuse(err)
-			}
-		}
+		err = h.mkdirs()
+	}
+	if err != nil {
+		return refuse(err)
 	}
 	if h.version == 1 {
 		if err := writable(h.node); err != nil {
@@ -191,6 +185,24 @@ func (h hierarchy) prepare(node string) (hierarchy, map[Controller]string) {
 		h.back = back
 	}
 	return h, missing
+}
+
+// mkdirs makes the directories of the node and, in version 2, hands the controllers down to them.
+func (h hierarchy) mkdirs() error {
+	for _, dir := range []string{h.root, h.node} {
+		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+		for _, c := range h.controllers {
+			if h.version == 1 || c == CPUTime {
+				continue
+			}
+			if err := delegate(dir, c); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // enable gives controller c to the children of dir. The kernel refuses while dir itself holds processes, unless it is

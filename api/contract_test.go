@@ -1,0 +1,357 @@
+package api_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/google/go-cmp/cmp"
+
+	"flint"
+	"flint/api"
+	"flint/api/apitest"
+	"flint/api/functions"
+	"flint/api/health"
+	"flint/auth"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files")
+
+// example is what the table test needs to know of an endpoint. Every endpoint has one, with a bad value for each of its
+// parameters that can be wrong.
+type example struct {
+	path    map[string]string // placeholders that name something
+	params  map[string]any    // the fewest that are right
+	bad     map[string]any    // for each parameter a value that is not
+	unknown map[string]string // for each placeholder the error of one that names nothing
+	status  int               // when all is right; 0: the endpoint's
+}
+
+func examples() map[string]example {
+	const function, deployment, execution, variable = "function_not_found", "deployment_not_found", "execution_not_found", "variable_not_found"
+	long := strings.Repeat("x", 20_000)
+	many := make([]string, 201)
+	one := map[string]any{"functionId": "-x"}
+	with := func(bad map[string]any) map[string]any { maps.Copy(bad, one); return bad }
+	settings := func(more map[string]any) map[string]any {
+		bad := map[string]any{
+			"name": "", "execute": []string{"role:all"}, "events": []string{"functions.*"}, "schedule": "x", "timeout": 901, "enabled": "true",
+			"logging": 1, "entrypoint": long, "commands": long, "scopes": many, "installationId": long, "providerRepositoryId": long,
+			"providerBranch": long, "providerSilentMode": "no", "providerRootDirectory": long, "providerBranches": []string{""},
+			"providerPaths": "x", "buildSpecification": "s-1", "runtimeSpecification": 1, "deploymentRetention": -1, "runtime": "node-1",
+		}
+		maps.Copy(bad, more)
+		return bad
+	}
+	list := func(bad map[string]any) map[string]any {
+		bad["queries"], bad["total"] = "{", "maybe"
+		return bad
+	}
+	of := func(more ...string) map[string]string { // errors of unknown things, by placeholder
+		m := map[string]string{"functionId": function}
+		for i := 0; i < len(more); i += 2 {
+			m[more[i]] = more[i+1]
+		}
+		return m
+	}
+	f := map[string]string{"functionId": "f"}
+	fd, fe, fv := map[string]string{"functionId": "f", "deploymentId": "d"}, map[string]string{"functionId": "f", "executionId": "e"}, map[string]string{"functionId": "f", "variableId": "v"}
+	return map[string]example{
+		"health.get":        {},
+		"health.getVersion": {},
+		"openapi.get":       {},
+
+		"functions.list":               {bad: list(map[string]any{"search": strings.Repeat("x", 257)})},
+		"functions.create":             {params: map[string]any{"functionId": "new", "name": "n", "runtime": "node-22"}, bad: settings(map[string]any{"functionId": "_x"})},
+		"functions.listRuntimes":       {},
+		"functions.listSpecifications": {bad: map[string]any{"type": "x"}},
+		"functions.get":                {path: f, bad: one, unknown: of()},
+		"functions.update":             {path: f, params: map[string]any{"name": "n"}, bad: settings(one), unknown: of()},
+		"functions.delete":             {path: f, bad: one, unknown: of()},
+		"functions.updateFunctionDeployment": {
+			path: f, params: map[string]any{"deploymentId": "d"}, bad: with(map[string]any{"deploymentId": "a/b"}), unknown: of(), status: 400, // not built
+		},
+		"functions.listDeployments":        {path: f, bad: with(list(map[string]any{})), unknown: of()},
+		"functions.createDeployment":       {path: f, params: map[string]any{"activate": true, "code": apitest.File{Name: "c.tar.gz", Content: "x"}}, bad: with(map[string]any{"activate": "x", "entrypoint": "", "commands": long}), unknown: of()},
+		"functions.getDeployment":          {path: fd, bad: with(map[string]any{"deploymentId": "-x"}), unknown: of("deploymentId", deployment)},
+		"functions.deleteDeployment":       {path: fd, bad: with(map[string]any{"deploymentId": "-x"}), unknown: of("deploymentId", deployment)},
+		"functions.updateDeploymentStatus": {path: fd, bad: with(map[string]any{"deploymentId": "-x"}), unknown: of("deploymentId", deployment)},
+		"functions.listExecutions":         {path: f, bad: with(list(map[string]any{})), unknown: of()},
+		"functions.createExecution": {
+			path: f, unknown: of(), status: 404, // nothing is deployed
+			bad: with(map[string]any{"body": 1, "async": "x", "path": "", "method": "get", "headers": map[string]string{"x-appwrite-x": "y"}, "scheduledAt": long}),
+		},
+		"functions.getExecution":    {path: fe, bad: with(map[string]any{"executionId": "-x"}), unknown: of("executionId", execution)},
+		"functions.deleteExecution": {path: fe, bad: with(map[string]any{"executionId": "-x"}), unknown: of("executionId", execution)},
+		"functions.listVariables":   {path: f, bad: with(list(map[string]any{})), unknown: of()},
+		"functions.createVariable":  {path: f, params: map[string]any{"variableId": "new", "key": "k", "value": "v"}, bad: with(map[string]any{"variableId": "-x", "key": "", "value": 1, "secret": "x"}), unknown: of()},
+		"functions.getVariable":     {path: fv, bad: with(map[string]any{"variableId": "-x"}), unknown: of("variableId", variable)},
+		"functions.updateVariable":  {path: fv, params: map[string]any{"value": "w"}, bad: with(map[string]any{"variableId": "-x", "key": 1, "value": 1, "secret": "x"}), unknown: of("variableId", variable)},
+		"functions.deleteVariable":  {path: fv, bad: with(map[string]any{"variableId": "-x"}), unknown: of("variableId", variable)},
+	}
+}
+
+// platform returns the API of every service, on a store with one of everything.
+func platform(t *testing.T) *api.API {
+	t.Helper()
+	b := apitest.New(t)
+	ctx := t.Context()
+	for _, err := range []error{
+		b.Store.CreateFunction(ctx, &flint.Function{Project: apitest.Project, ID: "f", Name: "f", Runtime: "node-22", Entrypoint: "i.js", Enabled: true}, nil),
+		b.Store.CreateDeployment(ctx, &flint.Deployment{Project: apitest.Project, ID: "d", Function: "f", Runtime: "node-22", Status: flint.DeploymentWaiting, SourceDigest: "s"}),
+		b.Store.AppendExecution(ctx, &flint.Execution{Project: apitest.Project, ID: "e", Function: "f", Status: flint.ExecutionCompleted}),
+		b.Store.CreateVariable(ctx, &flint.Variable{Project: apitest.Project, ID: "v", Function: "f", Key: "a"}),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := functions.New(functions.Config{Store: b.Store, Invoker: b.Invoker, Builder: b.Builder, Runtimes: b.Runtimes, Logger: b.Logger})
+	return b.Serve(s.Routes(), health.New(health.Config{}).Routes())
+}
+
+// call sends params to an endpoint the way its method wants them.
+func call(t *testing.T, a *api.API, as apitest.Actor, e api.Endpoint, path map[string]string, params map[string]any) (int, string, string) {
+	t.Helper()
+	target := e.Path
+	for name, value := range path {
+		target = strings.ReplaceAll(target, "{"+name+"}", strings.ReplaceAll(value, "/", "%2F"))
+	}
+	target = strings.NewReplacer("{functionId}", "f", "{deploymentId}", "d", "{executionId}", "e", "{variableId}", "v").Replace(target)
+	var body any
+	hasFile := slices.ContainsFunc(e.Params, func(p api.Param) bool { return p.Type == "file" })
+	switch {
+	case e.Method == http.MethodGet:
+		separator := "?"
+		for name, value := range params {
+			if slices.ContainsFunc(e.Params, func(p api.Param) bool { return p.Name == name && p.Type == "array" }) {
+				name += "[]"
+			}
+			target += separator + name + "=" + fmt.Sprint(value)
+			separator = "&"
+		}
+	case hasFile:
+		form := apitest.Form{}
+		for _, name := range slices.Sorted(maps.Keys(params)) {
+			form = append(form, apitest.Field{Name: name, Value: params[name]})
+		}
+		body = form
+	case params != nil:
+		body = params
+	}
+	w := apitest.Send(t, a, as, e.Method, target, "", body)
+	var answer struct{ Type, Message string }
+	if w.Body.Len() > 0 {
+		if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil {
+			t.Fatalf("%v: %s", err, w.Body)
+		}
+	}
+	return w.Code, answer.Type, answer.Message
+}
+
+func TestEveryEndpoint(t *testing.T) {
+	t.Parallel()
+	table := examples()
+	for _, e := range platform(t).Endpoints() {
+		x, ok := table[e.Name]
+		if !ok {
+			t.Errorf("%s has no example", e.Name)
+			continue
+		}
+		delete(table, e.Name)
+		t.Run(e.Name, func(t *testing.T) {
+			t.Parallel()
+			a := platform(t)
+			refusals(t, a, e)
+			mistakes(t, a, e, x)
+			want := x.status
+			if want == 0 {
+				want = e.Status
+			}
+			if status, typ, message := call(t, a, apitest.Key, e, x.path, x.params); status != want {
+				t.Errorf("with everything right: %d %s %s, want %d", status, typ, message, want)
+			}
+		})
+	}
+	for name := range table {
+		t.Errorf("there is an example of %s, which is no endpoint", name)
+	}
+}
+
+// refusals tries an endpoint with the wrong credentials.
+func refusals(t *testing.T, a *api.API, e api.Endpoint) {
+	t.Helper()
+	open := slices.Contains(e.Scopes, auth.Public)
+	if e.Callers == auth.Unidentified && !open {
+		t.Error("nobody is identified and yet scopes are needed")
+	}
+	guests := slices.Contains(e.Scopes, "executions.write")
+	every := open || slices.Contains(e.Scopes, "health.read")
+	for _, c := range []struct {
+		name  string
+		as    apitest.Actor
+		admit bool
+		want  string
+	}{
+		{"no credentials", apitest.Nobody, open, map[bool]string{true: "general_access_forbidden", false: "general_unauthorized_scope"}[guests]},
+		{"a guest", apitest.Guest, open || guests, "general_unauthorized_scope"},
+		{"a key without scopes", apitest.NoScope, every, "general_unauthorized_scope"},
+		{"an unknown key", apitest.Guest.With("X-Appwrite-Key", "standard_x"), e.Callers == auth.Unidentified, "user_unauthorized"},
+		{"a key without a project", apitest.Nobody.With("X-Appwrite-Key", "standard_full"), e.Callers == auth.Unidentified, "project_id_missing"},
+		{"an unknown project", apitest.Nobody.With("X-Appwrite-Project", "nope"), e.Callers == auth.Unidentified, "project_not_found"},
+		{"a bad JWT", apitest.Guest.With("X-Appwrite-JWT", "x"), e.Callers == auth.Unidentified, "user_jwt_invalid"},
+	} {
+		status, typ, message := call(t, a, c.as, e, nil, nil)
+		switch {
+		case c.admit && (status == http.StatusUnauthorized && typ != "user_unauthorized" || status == http.StatusForbidden):
+			t.Errorf("%s is refused: %d %s %s", c.name, status, typ, message)
+		case !c.admit && typ != c.want:
+			t.Errorf("%s: %d %s, want %s", c.name, status, typ, c.want)
+		}
+	}
+}
+
+// mistakes tries an endpoint with things that do not exist, with parameters that are missing and with bad ones.
+func mistakes(t *testing.T, a *api.API, e api.Endpoint, x example) {
+	t.Helper()
+	for _, p := range e.Params {
+		if p.In == "path" {
+			want, ok := x.unknown[p.Name]
+			if !ok {
+				t.Errorf("the example does not say what an unknown %s gives", p.Name)
+			}
+			path := maps.Clone(x.path)
+			path[p.Name] = "nope"
+			if status, typ, _ := call(t, a, apitest.Key, e, path, x.params); typ != want {
+				t.Errorf("unknown %s: %d %s, want %s", p.Name, status, typ, want)
+			}
+		} else if p.Required && p.Type != "file" {
+			params := maps.Clone(x.params)
+			delete(params, p.Name)
+			status, typ, message := call(t, a, apitest.Key, e, x.path, params)
+			if want := `Param "` + p.Name + `" is not optional.`; status != 400 || typ != "general_argument_invalid" || message != want {
+				t.Errorf("without %s: %d %s %s", p.Name, status, typ, message)
+			}
+		}
+		bad, ok := x.bad[p.Name]
+		if !ok {
+			if p.Type != "file" && p.Name != "search" {
+				t.Errorf("the example has no bad %s", p.Name)
+			}
+			continue
+		}
+		path, params := maps.Clone(x.path), maps.Clone(x.params)
+		if params == nil {
+			params = map[string]any{}
+		}
+		if p.In == "path" {
+			path[p.Name] = fmt.Sprint(bad)
+		} else {
+			params[p.Name] = bad
+		}
+		status, typ, message := call(t, a, apitest.Key, e, path, params)
+		if status != 400 || typ != "general_argument_invalid" || !strings.HasPrefix(message, "Invalid `"+p.Name+"` param: ") {
+			t.Errorf("bad %s: %d %s %s", p.Name, status, typ, message)
+		}
+	}
+}
+
+// TestErrors holds every error of the nouns against the reference's table of types and statuses.
+func TestErrors(t *testing.T) {
+	t.Parallel()
+	file, err := os.Open("testdata/errors.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }() // read only
+	reference := map[string]string{}
+	for s := bufio.NewScanner(file); s.Scan(); {
+		typ, status, _ := strings.Cut(s.Text(), " ")
+		reference[typ] = status
+	}
+	for _, known := range []*flint.Error{
+		flint.ErrUnknown, flint.ErrInvalidArgument, flint.ErrInvalidQuery, flint.ErrCursorNotFound, flint.ErrBadRequest, flint.ErrUnauthorizedScope,
+		flint.ErrAccessForbidden, flint.ErrRouteNotFound, flint.ErrRateLimited, flint.ErrUserUnauthorized, flint.ErrInvalidJWT, flint.ErrFileEmpty,
+		flint.ErrFileTypeUnsupported, flint.ErrInvalidFile, flint.ErrInvalidContentRange, flint.ErrInvalidRange, flint.ErrProjectNotFound,
+		flint.ErrProjectIDMissing, flint.ErrKeyExpired, flint.ErrFunctionNotFound, flint.ErrFunctionExists, flint.ErrRuntimeUnsupported,
+		flint.ErrEntrypointMissing, flint.ErrSynchronousTimeout, flint.ErrAsynchronousTimeout, flint.ErrNoExecutePermission, flint.ErrInstallationNotFound,
+		flint.ErrDeploymentNotFound, flint.ErrDeploymentSize, flint.ErrBuildNotReady, flint.ErrBuildCompleted, flint.ErrBuildFailed, flint.ErrBuildCanceled,
+		flint.ErrExecutionNotFound, flint.ErrExecutionInProgress, flint.ErrVariableNotFound, flint.ErrVariableExists, flint.ErrVariableUnsetSecret,
+		flint.ErrRuleNotFound, flint.ErrRuleExists,
+	} {
+		want, ok := reference[known.Type]
+		if got := fmt.Sprint(api.Status(known)); !ok || got != want {
+			t.Errorf("%s has status %s, the reference says %q", known.Type, got, want)
+		}
+	}
+	if got := api.Status(api.ErrNotImplemented); got != http.StatusNotImplemented {
+		t.Errorf("%v has status %d", api.ErrNotImplemented, got)
+	}
+	for k := flint.Internal; k <= flint.TooLarge; k++ {
+		if api.Status(&flint.Error{Kind: k}) < 400 {
+			t.Errorf("kind %d has no status", k)
+		}
+	}
+}
+
+// TestRoutes holds the table of endpoints against the reference's.
+func TestRoutes(t *testing.T) {
+	t.Parallel()
+	var got []string
+	for _, e := range platform(t).Endpoints() {
+		for _, path := range append([]string{e.Path}, e.Aliases...) {
+			got = append(got, fmt.Sprintf("%s %s %d %s", e.Method, path, e.Status, strings.Join(e.Scopes, ",")))
+		}
+	}
+	golden(t, "testdata/routes.txt", strings.Join(got, "\n")+"\n")
+}
+
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got), rewrite with -update if it is meant:\n%s", file, diff)
+	}
+}
+
+func TestOpenAPI(t *testing.T) {
+	t.Parallel()
+	a := platform(t)
+	w := apitest.Send(t, a, apitest.Nobody, "GET", "/v1/openapi.json", "", nil)
+	if w.Code != http.StatusOK {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	doc, err := openapi3.NewLoader().LoadFromData(w.Body.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := doc.Validate(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for _, e := range a.Endpoints() {
+		item := doc.Paths.Value(e.Path)
+		if item == nil || item.GetOperation(e.Method) == nil {
+			t.Errorf("%s %s is not described", e.Method, e.Path)
+			continue
+		}
+		if op := item.GetOperation(e.Method); op.OperationID != e.Name || op.Responses.Status(e.Status) == nil {
+			t.Errorf("%s is described as %s", e.Name, op.OperationID)
+		}
+	}
+}

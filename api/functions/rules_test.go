@@ -1,0 +1,108 @@
+package functions
+
+import (
+	"strings"
+	"testing"
+
+	"flint"
+	"flint/api"
+)
+
+func TestCron(t *testing.T) {
+	t.Parallel()
+	for _, good := range []string{
+		"* * * * *", "*/5 * * * *", "1-30/2 0 1,15 JAN-MAR MON", "0 0 * * 7", "@daily", "@Hourly", "0 0 L * ?", "0 0 15W * *", "0 0 LW * *",
+		"0 0 ? * 1#2", "0 0 ? * 5L", "0 0 ? * FRIL", "  0  0 * * *  ", "5/10 * * * *",
+	} {
+		if !validCron(good) {
+			t.Errorf("validCron(%q) = false", good)
+		}
+	}
+	for _, bad := range []string{
+		"x", "* * * *", "* * * * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * 32 * *", "* * * 13 *", "* * * * 8", "*/0 * * * *", "30-10 * * * *",
+		"1,,2 * * * *", "-1 * * * *", "? * * * *", "0 0 ? * 1#6", "0 0 32W * *", "@reboot", "+1 * * * *", "1-2-3 * * * *",
+	} {
+		if validCron(bad) {
+			t.Errorf("validCron(%q) = true", bad)
+		}
+	}
+}
+
+func TestEvents(t *testing.T) {
+	t.Parallel()
+	for _, good := range []string{
+		"users.*", "users.u1.create", "users.*.update.email", "users.*.sessions.*.delete", "databases.*.collections.*.documents.*.create",
+		"databases.d.tables.t.rows.r", "tablesdb.*.tables.*.rows.*.upsert", "buckets.*.files.*", "teams.*.memberships.*.update.status", "schedules.*.create",
+	} {
+		if why := checkEvent(good); why != "" {
+			t.Errorf("checkEvent(%q) = %q", good, why)
+		}
+	}
+	for bad, want := range map[string]string{
+		"functions.*.create": "Triggering a function on a function event is not allowed.",
+		"users":              "Event is not valid.", "*": "Event is not valid.", "*.x": "Event is not valid.", "users.*.explode": "Event is not valid.",
+		"users.*.create.email": "Event is not valid.", "users.*.update.shoe": "Event is not valid.", "users.*.files.*": "Event is not valid.",
+		"users.": "Event is not valid.", "users.a b": "Event is not valid.", "messages.*.delete": "Event is not valid.", "users.*.sessions": "Event is not valid.",
+		"databases.*.tables.*.rows.*.update.x": "Event is not valid.",
+	} {
+		if got := checkEvent(bad); got != want {
+			t.Errorf("checkEvent(%q) = %q, want %q", bad, got, want)
+		}
+	}
+}
+
+func TestHeaders(t *testing.T) {
+	t.Parallel()
+	many := make(api.Object, 101)
+	for i := range many {
+		many[i] = flint.Header{Name: "a"}
+	}
+	for _, c := range []struct {
+		name    string
+		headers api.Object
+		encoded int
+		ok      bool
+	}{
+		{"none", nil, 2, true},
+		{"plain", api.Object{{Name: "X-A1", Value: "b"}}, 0, true},
+		{"a hyphen at the end", api.Object{{Name: "x-", Value: "b"}}, 0, false},
+		{"no name", api.Object{{Value: "b"}}, 0, false},
+		{"the platform's", api.Object{{Name: "X-APPWRITE-x"}}, 0, false},
+		{"almost the platform's", api.Object{{Name: "x-appwrite"}}, 0, true},
+		{"too many", many, 0, false},
+		{"most bytes", api.Object{{Name: "a", Value: strings.Repeat("b", 16382)}}, 0, true},
+		{"too many bytes", api.Object{{Name: "a", Value: strings.Repeat("b", 16383)}}, 0, false},
+		{"too long a text", nil, 65_536, false},
+	} {
+		if got := checkHeaders(c.headers, c.encoded) == ""; got != c.ok {
+			t.Errorf("%s: valid = %v, want %v", c.name, got, c.ok)
+		}
+	}
+}
+
+func TestWholeFile(t *testing.T) {
+	t.Parallel()
+	for header, want := range map[string]int64{"": -1, "bytes 0-9/10": 10, "bytes 0-10/10": 10} {
+		if got, err := wholeFile(header); err != nil || got != want {
+			t.Errorf("wholeFile(%q) = %d, %v, want %d", header, got, err, want)
+		}
+	}
+	for _, bad := range []string{"bytes 0-4/10", "bytes 5-9/10", "bytes 0-11/10", "bytes 9-0/10", "bytes 0-0/0", "0-9/10", "bytes 0-9/*", "bytes 0-9999999999999999/10", "x"} {
+		if _, err := wholeFile(bad); err == nil {
+			t.Errorf("wholeFile(%q) is accepted", bad)
+		}
+	}
+}
+
+func FuzzRules(f *testing.F) {
+	f.Add("*/5 * * * *")
+	f.Add("users.*.update.email")
+	f.Add("bytes 0-9/10")
+	f.Fuzz(func(t *testing.T, s string) {
+		validCron(s)
+		checkEvent(s)
+		if n, err := wholeFile(s); err == nil && s != "" && n <= 0 {
+			t.Errorf("wholeFile(%q) = %d", s, n)
+		}
+	})
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// peer is one server of the warm table. A new one is one more row in peers: how it is opened, and what it is held
+// against.
+type peer struct {
+	Name   string
+	What   string
+	Beside string // the peer whose numbers its own are divided by
+	Most   bool   // measured with the largest number of connections only
+	Open   func(context.Context, *bed) (endpoint, error)
+}
+
+func peers() []peer {
+	return []peer{
+		{Name: "flint-node", What: "function in Node.js, record and logs kept", Beside: "node-http", Open: function("node")},
+		{Name: "node-http", What: "bare node:http", Open: nodeHTTP},
+		{Name: "go-http", What: "bare Go net/http", Open: goHTTP},
+		{Name: "flint-python", What: "function in Python, record and logs kept", Beside: "node-http", Most: true, Open: function("python")},
+		{Name: "flint-go", What: "function in Go, record and logs kept", Beside: "go-http", Most: true, Open: function("go")},
+	}
+}
+
+// function opens the function of a language in Flint.
+func function(language string) func(context.Context, *bed) (endpoint, error) {
+	return func(ctx context.Context, b *bed) (endpoint, error) {
+		n, err := b.function(ctx, language)
+		if err != nil {
+			return endpoint{}, err
+		}
+		return n.endpoint(language), nil
+	}
+}
+
+func nodeHTTP(ctx context.Context, b *bed) (endpoint, error) {
+	t, err := b.toolchain(ctx, "node")
+	if err != nil {
+		return endpoint{}, err
+	}
+	script, err := sources.ReadFile("testdata/bare/server.cjs")
+	if err != nil {
+		return endpoint{}, err
+	}
+	name := filepath.Join(b.dir, "server.cjs")
+	if err := os.WriteFile(name, script, 0o600); err != nil {
+		return endpoint{}, err
+	}
+	return b.serve(ctx, "node-http", t.Path, func(addr string) []string {
+		_, port, _ := net.SplitHostPort(addr) // of an address that we made
+		return []string{name, port}
+	})
+}
+
+// goHTTP is this program again, as a server: a process of its own, like every other peer.
+func goHTTP(ctx context.Context, b *bed) (endpoint, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return endpoint{}, err
+	}
+	return b.serve(ctx, "go-http", self, func(addr string) []string { return []string{serveCommand, addr} })
+}
+
+// serve starts a server of ours on loopback and waits for its first right answer.
+func (b *bed) serve(ctx context.Context, name, program string, args func(addr string) []string) (endpoint, error) {
+	addr, err := freePort(ctx)
+	if err != nil {
+		return endpoint{}, err
+	}
+	p, err := start(ctx, b.dir, name, exec.Command(program, args(addr)...)) //nolint:noctx // ended by stop, in good order
+	if err != nil {
+		return endpoint{}, err
+	}
+	b.processes = append(b.processes, p)
+	e := endpoint{Addr: addr, Host: addr, Body: []byte(expectedBody), PID: p.cmd.Process.Pid}
+	return e, p.await(ctx, startTime, func(ctx context.Context) error {
+		body, err := once(ctx, e, "/")
+		if err == nil && string(body) != expectedBody {
+			err = fmt.Errorf("%s answers %.200q", name, body)
+		}
+		return err
+	})
+}
+
+// serveCommand makes this program the bare Go server.
+const serveCommand = "serve-bare"
+
+func serveBare(ctx context.Context, addr string) error {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	type greeting struct {
+		Message string `json:"message"`
+		OK      bool   `json:"ok"`
+	}
+	server := &http.Server{ReadHeaderTimeout: patience, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		body, err := json.Marshal(greeting{"Hello from a function", true})
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		_, _ = w.Write(body) // who has gone has gone
+	})}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if err := server.Serve(l); ctx.Err() == nil {
+		return err
+	}
+	return nil
+}

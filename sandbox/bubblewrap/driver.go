@@ -1,0 +1,222 @@
+// Package bubblewrap is the sandbox driver that Flint uses on Linux: namespaces made by the bubblewrap program, a user
+// of the host for each sandbox, a system call filter and control groups.
+//
+// One thread forks all sandboxes and lives as long as the [Driver]; where the host allows it, that thread has a mount
+// namespace of its own, in which the sandboxes' sources are staged and through which [sandbox.Sandbox.Bind] mounts into
+// sandboxes that run. Nothing of that shows on the host, and all of it ends with the process, however it ends.
+package bubblewrap
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"flint/internal/cgroup"
+	"flint/sandbox"
+)
+
+// Config configures a Driver.
+type Config struct {
+	Bubblewrap string       // path of the program; it is looked for on PATH when empty
+	RunDir     string       // a directory of the driver's own; a temporary one when empty
+	FirstUser  uint32       // the first of the host's user ids that sandboxes run as; 1,000,000,000 when 0
+	Logger     *slog.Logger // discards when nil
+}
+
+// Driver starts sandboxes with bubblewrap.
+type Driver struct {
+	program  string
+	version  string
+	runDir   string
+	owned    bool // runDir was made here
+	log      *slog.Logger
+	groups   *cgroup.Manager
+	launcher *launcher
+	users    *users // nil when sandboxes run as the user that Flint runs as
+	noUsers  string // why
+	rooms    *rooms // nil when the host allows no mount namespace without a user namespace
+	noRooms  string // why
+	filter   []byte
+	base     *base
+	tries    atomic.Uint64 // sandboxes that Findings ran
+	view     view
+
+	mu     sync.Mutex
+	closed bool
+	live   map[string]*running // those that are not closed
+}
+
+var _ sandbox.Driver = (*Driver)(nil)
+
+// New finds out what the host offers and returns a driver that uses all of it. The error says that bubblewrap is
+// missing; what else is missing Findings says. The caller closes the driver.
+func New(cfg Config) (_ *Driver, err error) {
+	d := &Driver{runDir: cfg.RunDir, log: cfg.Logger, live: map[string]*running{}}
+	if d.log == nil {
+		d.log = slog.New(slog.DiscardHandler)
+	}
+	if d.program, err = exec.LookPath(cmp.Or(cfg.Bubblewrap, "bwrap")); err != nil {
+		return nil, fmt.Errorf("find bubblewrap (on Debian: apt-get install bubblewrap): %w", err)
+	}
+	if d.program, err = filepath.Abs(d.program); err != nil {
+		return nil, err
+	}
+	if d.version, err = version(d.program); err != nil {
+		return nil, err
+	}
+	if d.filter, err = filter(); err != nil {
+		return nil, err
+	}
+	if !hasSeccomp() {
+		d.filter = nil
+	}
+	if d.runDir == "" {
+		if d.runDir, err = os.MkdirTemp("", "flint-sandbox-"); err != nil {
+			return nil, err
+		}
+		d.owned = true
+	}
+	if d.base, err = newBase(filepath.Join(d.runDir, "etc")); err != nil {
+		return nil, fmt.Errorf("prepare the sandboxes' /etc: %w", err)
+	}
+	d.groups = cgroup.Open()
+	if err := d.groups.Clean(); err != nil {
+		d.log.Warn("stale control groups stay", slog.Any("err", err))
+	}
+	d.view = lookAround()
+	// The launcher is started here, not by the first sandbox, because what its thread may do decides how all start.
+	d.prepare(cmp.Or(cfg.FirstUser, firstUser))
+	return d, nil
+}
+
+// prepare starts the launcher and tries what needs privileges.
+func (d *Driver) prepare(first uint32) {
+	etc, err := openTree(d.base.dir, false, 0)
+	d.launcher, err = newLauncher(func() error {
+		if err != nil {
+			return err
+		}
+		r, err := newRooms(d.program)
+		if err != nil {
+			return err
+		}
+		s := stage{dir: filepath.Join(stageRoot, ".etc"), sources: []*source{{tree: etc}}}
+		d.rooms, d.view.etc = r, s.path(0)
+		return s.set()
+	})
+	if etc != nil {
+		_ = etc.close()
+	}
+	if err != nil {
+		if d.rooms != nil {
+			d.rooms.close()
+		}
+		d.rooms, d.view.etc = nil, d.base.dir
+		d.noRooms, d.noUsers = err.Error(), err.Error()
+		return
+	}
+	if d.users, err = newUsers(first); err != nil {
+		d.users, d.noUsers = nil, err.Error()
+	}
+}
+
+// lookAround finds what of the system there is to show.
+func lookAround() view {
+	v := view{links: map[string]string{}}
+	for _, dir := range append(systemDirs[:len(systemDirs):len(systemDirs)], etcDirs...) {
+		if info, err := os.Stat(dir); err == nil && info.IsDir() {
+			v.dirs = append(v.dirs, dir)
+		}
+	}
+	for _, name := range rootLinks {
+		info, err := os.Lstat(name)
+		if err != nil {
+			continue
+		}
+		if info.IsDir() {
+			v.dirs = append(v.dirs, name)
+		} else if to, err := os.Readlink(name); err == nil {
+			v.links[name] = to
+		}
+	}
+	return v
+}
+
+func version(program string) (string, error) {
+	cmd := exec.Command(program, "--version")
+	var out strings.Builder
+	cmd.Stdout = &out
+	if err := cmd.Start(); err != nil {
+		return "", fmt.Errorf("ask %s for its version: %w", program, err)
+	}
+	late := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
+	defer late.Stop()
+	if err := cmd.Wait(); err != nil {
+		return "", fmt.Errorf("ask %s for its version: %w", program, err)
+	}
+	return strings.TrimSpace(strings.TrimPrefix(out.String(), "bubblewrap ")), nil
+}
+
+func hasSeccomp() bool {
+	b, err := os.ReadFile("/proc/sys/kernel/seccomp/actions_avail")
+	return err == nil && strings.Contains(string(b), "kill_process")
+}
+
+// register notes a sandbox that is being started. Its id is taken until unregister.
+func (d *Driver) register(id string, s *running) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return errClosed
+	}
+	if _, taken := d.live[id]; taken {
+		return fmt.Errorf("sandbox id %q is taken", id)
+	}
+	d.live[id] = s
+	return nil
+}
+
+func (d *Driver) unregister(id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.live, id)
+}
+
+// Close closes the sandboxes that still run and gives back what the driver holds.
+func (d *Driver) Close() error {
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		return nil
+	}
+	d.closed = true
+	left := slices.Collect(maps.Values(d.live))
+	d.mu.Unlock()
+	var errs []error
+	for _, s := range left {
+		<-s.settled // a start that is under way ends within its deadline
+		errs = append(errs, s.Close())
+	}
+	d.launcher.close()
+	if d.rooms != nil {
+		d.rooms.close()
+	}
+	if d.users != nil {
+		d.users.close()
+	}
+	errs = append(errs, d.groups.Close())
+	if d.owned {
+		errs = append(errs, os.RemoveAll(d.runDir))
+	}
+	return errors.Join(errs...)
+}

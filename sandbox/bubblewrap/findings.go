@@ -1,0 +1,95 @@
+package bubblewrap
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"flint/internal/cgroup"
+	"flint/sandbox"
+)
+
+// Findings tries a sandbox and says which layers of isolation this host offers.
+func (d *Driver) Findings(ctx context.Context) []sandbox.Finding {
+	found := []sandbox.Finding{
+		{Layer: "bubblewrap", OK: true, Detail: fmt.Sprintf("%s %s", d.program, d.version)},
+		d.try(ctx),
+		d.spaces(),
+		{Layer: "mount propagation", OK: d.rooms != nil, Detail: "packages are mounted into sandboxes that run"},
+		{Layer: "seccomp", OK: d.filter != nil, Detail: "a filter refuses the system calls that functions do not need"},
+		d.limit("memory limit", cgroup.Memory),
+		d.limit("process limit", cgroup.Processes),
+		d.limit("processor limit", cgroup.CPU),
+		{
+			Layer: "network", OK: true, Detail: "sandboxes with the host's network reach everything that the host reaches, its own ports " +
+				"and abstract sockets included; the others have a loopback of their own and nothing else",
+		},
+	}
+	if d.rooms == nil {
+		found[3].Detail = "packages cannot be mounted into sandboxes that run, so that cold starts are slower: " + d.noRooms
+	}
+	if d.filter == nil {
+		found[4].Detail = "the kernel has no seccomp filters with kill_process"
+		if auditArch == 0 {
+			found[4].Detail = "Flint has no filter for " + runtime.GOARCH
+		}
+	}
+	return found
+}
+
+// try runs a sandbox, which tells more than all guesses.
+func (d *Driver) try(ctx context.Context) sandbox.Finding {
+	f := sandbox.Finding{Layer: "sandbox"}
+	s, err := d.Start(ctx, sandbox.Spec{
+		ID: "try-" + strconv.FormatUint(d.tries.Add(1), 10), Args: []string{"true"}, Env: []string{"PATH=/usr/bin:/bin"},
+	})
+	if err != nil {
+		f.Detail = err.Error()
+		return f
+	}
+	select {
+	case <-s.Done():
+	case <-ctx.Done():
+	}
+	if err := s.Close(); err != nil {
+		f.Detail = err.Error()
+		return f
+	}
+	if e := s.Exit(); e != (sandbox.Exit{}) {
+		f.Detail = "a sandbox that only runs true ended with " + e.String()
+		return f
+	}
+	f.OK, f.Detail = true, "a process was started and ended in one"
+	return f
+}
+
+func (d *Driver) spaces() sandbox.Finding {
+	f := sandbox.Finding{Layer: "user namespaces", OK: true}
+	switch {
+	case d.users != nil:
+		f.Detail = fmt.Sprintf("each sandbox is a user of its own on the host, from %d to %d", d.users.first, d.users.first+d.users.count-1)
+	case os.Geteuid() == 0:
+		f.OK = false
+		f.Detail = "sandboxes are root on the host outside of their namespaces, without capabilities: " + d.noUsers
+	default:
+		f.Detail = "sandboxes are the user that Flint runs as; as root Flint gives each a user of its own"
+	}
+	if b, err := os.ReadFile("/proc/sys/user/max_user_namespaces"); err == nil && strings.TrimSpace(string(b)) == "0" {
+		f.OK, f.Detail = false, "user namespaces are switched off: set the kernel parameter user.max_user_namespaces"
+	}
+	return f
+}
+
+func (d *Driver) limit(layer string, c cgroup.Controller) sandbox.Finding {
+	if d.groups.Has(c) {
+		return sandbox.Finding{Layer: layer, OK: true, Detail: "control groups " + d.groups.Version()}
+	}
+	detail := "no control group: " + d.groups.Why(c)
+	if c == cgroup.Processes {
+		detail += "; the limit of processes per user stands in"
+	}
+	return sandbox.Finding{Layer: layer, Detail: detail}
+}

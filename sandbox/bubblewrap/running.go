@@ -1,0 +1,397 @@
+package bubblewrap
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"flint/internal/cgroup"
+	"flint/sandbox"
+)
+
+const (
+	endTimeout      = 10 * time.Second // for the kernel to end what was killed
+	outputTimeout   = 5 * time.Second  // for output after that; only a descriptor that left the sandbox needs it
+	launcherTimeout = 10 * time.Second // for a turn on the launcher's thread
+	exitSignal      = 128              // and the signal's number: how bubblewrap tells that a signal ended the program
+	exitNoProgram   = 127
+)
+
+// running is one sandbox. Two goroutines copy its output and one waits for its end; done is closed after all three.
+type running struct {
+	driver  *Driver
+	spec    sandbox.Spec
+	settled chan struct{} // closed when Start has returned
+
+	// Set by Start, in this order, as far as it comes.
+	user    *user
+	group   *cgroup.Group
+	stage   *stage
+	io      pipes
+	status  *os.File
+	reports *json.Decoder
+	cmd     *exec.Cmd
+	pid     int // of the first process inside, whose end is the end of all
+	pidfd   int
+
+	copies sync.WaitGroup
+	done   chan struct{} // closed by wait
+	waited bool          // wait runs, or has run
+
+	exit  sandbox.Exit // final when done is closed
+	usage sandbox.Usage
+
+	mu     sync.Mutex
+	bounds []*bound
+	closed bool
+	over   sync.Once
+	errEnd error
+}
+
+// pipes are the standard descriptors; ours[0] is nil when the program reads nothing, ours[1] when nobody wants output.
+type pipes struct {
+	theirs [3]*os.File
+	ours   [3]*os.File
+}
+
+func (p *pipes) closeTheirs() {
+	for i, f := range p.theirs {
+		if f != nil {
+			_ = f.Close()
+			p.theirs[i] = nil
+		}
+	}
+}
+
+func (p *pipes) close() {
+	p.closeTheirs()
+	for _, f := range p.ours {
+		if f != nil {
+			_ = f.Close() // the user of Stdin may have closed it
+		}
+	}
+}
+
+// wire makes the standard descriptors.
+func (s *running) wire() (err error) {
+	null := func(i, flag int) {
+		if err == nil {
+			s.io.theirs[i], err = os.OpenFile(os.DevNull, flag, 0)
+		}
+	}
+	if s.spec.Stdin {
+		s.io.theirs[0], s.io.ours[0], err = os.Pipe()
+	} else {
+		null(0, os.O_RDONLY)
+	}
+	if s.spec.Stdout == nil {
+		null(1, os.O_WRONLY)
+	} else if err == nil {
+		s.io.ours[1], s.io.theirs[1], err = os.Pipe()
+	}
+	if err == nil { // wanted or not: bubblewrap complains there
+		s.io.ours[2], s.io.theirs[2], err = os.Pipe()
+	}
+	return err
+}
+
+// own gives the writable sources to the sandbox's user.
+func (s *running) own() error {
+	if s.user == nil {
+		return nil
+	}
+	id := int(s.user.id)
+	for _, m := range s.spec.Mounts {
+		if !m.Writable {
+			continue
+		}
+		err := filepath.WalkDir(m.Source, func(name string, e fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			info, err := e.Info()
+			if err != nil {
+				return err
+			}
+			if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) == id && int(st.Gid) == id {
+				return nil
+			}
+			return os.Lchown(name, id, id)
+		})
+		if err != nil {
+			return fmt.Errorf("give %s to the sandbox: %w", m.Source, err)
+		}
+	}
+	return nil
+}
+
+// follow starts the goroutines that accompany the sandbox to its end.
+func (s *running) follow() {
+	var one sync.Mutex // serialises both: they may be the same writer
+	for i, to := range []io.Writer{1: s.spec.Stdout, 2: s.spec.Stderr} {
+		from := s.io.ours[i]
+		if i == 0 || from == nil {
+			continue
+		}
+		s.copies.Go(func() {
+			if to != nil {
+				_, _ = io.Copy(&serial{to: to, mu: &one}, from)
+			}
+			_, _ = io.Copy(io.Discard, from) // a writer that fails must not block the program
+		})
+	}
+	s.waited = true
+	go s.wait()
+}
+
+type serial struct {
+	mu *sync.Mutex
+	to io.Writer
+}
+
+func (w *serial) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.to.Write(b)
+}
+
+func (s *running) wait() {
+	defer close(s.done)
+	_ = s.cmd.Wait() // what it says is read from the state
+	s.end()
+	late := time.Now().Add(outputTimeout)
+	for _, f := range s.io.ours[1:] {
+		if f != nil {
+			_ = f.SetReadDeadline(late)
+		}
+	}
+	s.copies.Wait()
+	s.usage = s.measure()
+	s.exit = s.verdict()
+}
+
+// end makes sure that the first process inside is gone, and with it, by the kernel, every other.
+func (s *running) end() {
+	_ = unix.PidfdSendSignal(s.pidfd, unix.SIGKILL, nil, 0)
+	for deadline := time.Now().Add(endTimeout); ; {
+		left := time.Until(deadline)
+		if left <= 0 {
+			s.driver.log.Error("a sandbox does not end", "sandbox", s.spec.ID, "pid", s.pid)
+			return
+		}
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(s.pidfd), Events: unix.POLLIN}}, int(left.Milliseconds())+1)
+		if n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	// It falls to Flint to bury the dead when Flint is the first process of a container.
+	_ = unix.Waitid(unix.P_PIDFD, s.pidfd, nil, unix.WEXITED|unix.WNOHANG, nil)
+}
+
+// verdict says how the program ended.
+func (s *running) verdict() sandbox.Exit {
+	e := sandbox.Exit{OutOfMemory: s.group.OutOfMemory() > 0}
+	state, ok := s.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	switch {
+	case !ok:
+		e.Code = s.cmd.ProcessState.ExitCode()
+	case state.Signaled():
+		e.Signal = state.Signal()
+	case state.ExitStatus() > exitSignal && state.ExitStatus() <= exitSignal+64:
+		e.Signal = syscall.Signal(state.ExitStatus() - exitSignal)
+	default:
+		e.Code = state.ExitStatus()
+	}
+	if e.Code == 1 && !s.ran() {
+		e.Code = exitNoProgram
+	}
+	return e
+}
+
+// ran says whether the program ran at all: bubblewrap reports an exit code only then.
+func (s *running) ran() bool {
+	_ = s.status.SetReadDeadline(time.Now().Add(time.Second)) // all who could write are gone
+	for {
+		var report struct {
+			Exit *int `json:"exit-code"`
+		}
+		if s.reports.Decode(&report) != nil {
+			return false
+		}
+		if report.Exit != nil {
+			return true
+		}
+	}
+}
+
+func (s *running) measure() sandbox.Usage {
+	return sandbox.Usage{CPU: s.group.CPUTime(), PeakMemory: s.group.PeakMemory()}
+}
+
+// Bind mounts source read-only at target, which lies below a mount with Propagate set.
+func (s *running) Bind(source, target string) (string, error) {
+	target = path.Clean(target)
+	at := -1
+	for i, m := range s.spec.Mounts {
+		if m.Propagate && within(target, m.Target) {
+			at = i // parents come first: the last one is the nearest
+		}
+	}
+	if at < 0 {
+		return "", fmt.Errorf("bind %s: no mount of sandbox %s above it propagates", target, s.spec.ID)
+	}
+	if s.stage == nil {
+		return "", fmt.Errorf("bind %s: %w: %s", target, sandbox.ErrNoBind, s.driver.noRooms)
+	}
+	t, err := openTree(source, false, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
+	if err != nil {
+		return "", fmt.Errorf("bind %s: %w", target, err)
+	}
+	rel := "." + strings.TrimPrefix(target, s.spec.Mounts[at].Target)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err = errClosed
+	if !s.closed {
+		err = s.onLauncher(func() error {
+			b, err := s.stage.bind(at, path.Clean(rel), t)
+			if err == nil {
+				s.bounds = append(s.bounds, b)
+			}
+			return err
+		})
+	}
+	if err != nil {
+		return "", fmt.Errorf("bind %s: %w", target, errors.Join(err, t.close()))
+	}
+	return target, nil
+}
+
+// SetLimits changes the limits that the host's control groups hold the tree to.
+func (s *running) SetLimits(l sandbox.Limits) error {
+	l.Processes = cmp.Or(l.Processes, defaultProcesses)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return errClosed
+	}
+	if err := s.group.SetLimits(groupLimits(l)); err != nil {
+		return fmt.Errorf("limit sandbox %s: %w", s.spec.ID, err)
+	}
+	return nil
+}
+
+func (s *running) onLauncher(f func() error) error {
+	late := make(chan struct{})
+	timer := time.AfterFunc(launcherTimeout, func() { close(late) })
+	defer timer.Stop()
+	return s.driver.launcher.until(late, f)
+}
+
+// Stdin returns the program's standard input, or nil.
+func (s *running) Stdin() io.WriteCloser {
+	if s.io.ours[0] == nil {
+		return nil
+	}
+	return s.io.ours[0]
+}
+
+// Done is closed when the tree is gone and its output has been read.
+func (s *running) Done() <-chan struct{} { return s.done }
+
+// Exit says how the program ended.
+func (s *running) Exit() sandbox.Exit {
+	<-s.done
+	return s.exit
+}
+
+// Kill ends the tree.
+func (s *running) Kill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		_ = unix.PidfdSendSignal(s.pidfd, unix.SIGKILL, nil, 0)
+	}
+}
+
+// Usage returns what the tree has used so far.
+func (s *running) Usage() sandbox.Usage {
+	select {
+	case <-s.done:
+		return s.usage
+	default:
+		return s.measure()
+	}
+}
+
+// Close ends the tree and gives back what it held.
+func (s *running) Close() error {
+	s.over.Do(func() { s.errEnd = s.release() })
+	return s.errEnd
+}
+
+func (s *running) release() error {
+	if s.waited {
+		s.Kill()
+		<-s.done
+	} else if s.cmd != nil { // the start failed
+		s.slay()
+		_ = s.cmd.Wait()
+		if s.pidfd > 0 {
+			s.end()
+		}
+	}
+	s.mu.Lock()
+	s.closed = true
+	bounds := s.bounds
+	s.mu.Unlock()
+	var errs []error
+	if s.stage != nil {
+		errs = append(errs, s.onLauncher(func() error {
+			return errors.Join(s.stage.unbind(bounds), s.stage.clear())
+		}))
+	}
+	s.io.close()
+	if s.status != nil {
+		_ = s.status.Close()
+	}
+	if s.pidfd > 0 {
+		errs = append(errs, unix.Close(s.pidfd))
+	}
+	if s.group != nil {
+		s.group.Kill() // nothing is there, unless a start failed half-way
+		errs = append(errs, s.group.Remove())
+	}
+	if s.user != nil {
+		s.driver.users.give(s.user)
+	}
+	s.driver.unregister(s.spec.ID)
+	return errors.Join(errs...)
+}
+
+// slay kills bubblewrap and its child while it starts. The child first: it would go on alone.
+func (s *running) slay() {
+	pid := strconv.Itoa(s.cmd.Process.Pid)
+	if b, err := os.ReadFile("/proc/" + pid + "/task/" + pid + "/children"); err == nil {
+		for child := range strings.FieldsSeq(string(b)) {
+			if n, err := strconv.Atoi(child); err == nil {
+				_ = syscall.Kill(n, syscall.SIGKILL)
+			}
+		}
+	}
+	s.group.Kill()
+	_ = s.cmd.Process.Kill()
+}

@@ -1,0 +1,248 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"flint"
+)
+
+const executionColumns = `t.id, t.created_at, t.updated_at, t.deployment, t.trigger, t.status, t.method, t.path, t.status_code, t.duration,
+	t.scheduled_at, t.permissions, t.headers, t.logs, t.errors`
+
+// executionHeaders is the form in which the headers of an execution are kept.
+type executionHeaders struct {
+	Request  []flint.Header `json:"q"`
+	Response []flint.Header `json:"s"`
+}
+
+func executionRow(project flint.ProjectID, function flint.FunctionID) func(scanner) (*flint.Execution, error) {
+	return func(r scanner) (*flint.Execution, error) {
+		e := flint.Execution{Project: project, Function: function}
+		var created, updated, scheduled int64
+		var permissions string
+		var headers []byte
+		err := r.Scan(&e.ID, &created, &updated, &e.Deployment, &e.Trigger, &e.Status, &e.RequestMethod, &e.RequestPath, &e.StatusCode,
+			&e.Duration, &scheduled, &permissions, &headers, &e.Logs, &e.Errors)
+		if err != nil {
+			return nil, err
+		}
+		var h executionHeaders
+		if err := json.Unmarshal(headers, &h); err != nil {
+			return nil, fmt.Errorf("headers of execution %s: %w", e.ID, err)
+		}
+		e.RequestHeaders, e.ResponseHeaders = h.Request, h.Response
+		e.CreatedAt, e.UpdatedAt, e.ScheduledAt = instant(created), instant(updated), instant(scheduled)
+		if permissions != "" {
+			e.Permissions = strings.Split(strings.Trim(permissions, "\n"), "\n")
+		}
+		return &e, nil
+	}
+}
+
+// lines turns a list into text with one item a line, each between two line ends so that an item can be looked for.
+func lines(items []string) string {
+	if len(items) == 0 {
+		return ""
+	}
+	return "\n" + strings.Join(items, "\n") + "\n"
+}
+
+// encodeHeaders writes executionHeaders. It is on the way of every call, and the general encoder costs more than the rest
+// of the row.
+func encodeHeaders(request, response []flint.Header) string {
+	n := 16
+	for _, h := range request {
+		n += len(h.Name) + len(h.Value) + 24
+	}
+	for _, h := range response {
+		n += len(h.Name) + len(h.Value) + 24
+	}
+	b := append(make([]byte, 0, n), `{"q":[`...)
+	b = appendHeaders(b, request)
+	b = append(b, `],"s":[`...)
+	b = appendHeaders(b, response)
+	return string(append(b, `]}`...))
+}
+
+func appendHeaders(b []byte, headers []flint.Header) []byte {
+	for i, h := range headers {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"name":`...)
+		b = appendJSON(b, h.Name)
+		b = append(b, `,"value":`...)
+		b = appendJSON(b, h.Value)
+		b = append(b, '}')
+	}
+	return b
+}
+
+// appendJSON writes a JSON string. Header values are bytes; what is not UTF-8 becomes the replacement character.
+func appendJSON(b []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	b = append(b, '"')
+	for i := 0; i < len(s); {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+			i++
+		case c < ' ':
+			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+			i++
+		case c < utf8.RuneSelf:
+			b = append(b, c)
+			i++
+		default:
+			r, n := utf8.DecodeRuneInString(s[i:])
+			b = utf8.AppendRune(b, r)
+			i += n
+		}
+	}
+	return append(b, '"')
+}
+
+// An execution that began before the last namesake of its function was deleted belongs to that one, and is refused like
+// one of no function.
+const insertExecution = `insert into executions (owner, id, created_at, updated_at, deployment, trigger, status, method, path, status_code, duration,
+	scheduled_at, permissions, headers, logs, errors)
+	values ((select uid from functions where project = $1 and id = $2 and born_at <= $3), $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`
+
+func executionArgs(e *flint.Execution) []any {
+	stamp(&e.CreatedAt, &e.UpdatedAt)
+	return []any{
+		string(e.Project), string(e.Function), e.CreatedAt.UnixMilli(), string(e.ID), e.CreatedAt.UnixMilli(), e.UpdatedAt.UnixMilli(), string(e.Deployment),
+		string(e.Trigger), string(e.Status), e.RequestMethod, e.RequestPath, int64(e.StatusCode), e.Duration, millis(e.ScheduledAt),
+		lines(e.Permissions), encodeHeaders(e.RequestHeaders, e.ResponseHeaders), e.Logs, e.Errors,
+	}
+}
+
+func addExecution(ctx context.Context, t *tx, args []any) error {
+	err := t.exec(ctx, insertExecution, args...)
+	if isMissingOwner(err) {
+		return flint.ErrFunctionNotFound
+	}
+	return err
+}
+
+// AppendExecution adds the record of an execution that ended. When it returns nil the row outlives the process. An
+// execution of a function that was deleted while it ran is ErrFunctionNotFound.
+func (s *Store) AppendExecution(ctx context.Context, e *flint.Execution) error {
+	args := executionArgs(e)
+	return s.writer.do(ctx, &job{single: true, run: func(ctx context.Context, t *tx) error { return addExecution(ctx, t, args) }})
+}
+
+const readExecution = "select " + executionColumns + " from executions t where " + ownerScope + " and t.id = $3"
+
+// Execution returns an execution of a function or ErrExecutionNotFound.
+func (s *Store) Execution(ctx context.Context, project flint.ProjectID, function flint.FunctionID, id flint.ExecutionID) (e *flint.Execution, err error) {
+	err = s.one(ctx, readExecution, []any{string(project), string(function), string(id)}, func(r scanner) (err error) {
+		e, err = executionRow(project, function)(r)
+		return err
+	})
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, flint.ErrExecutionNotFound
+	}
+	return e, err
+}
+
+func executionColumn(attribute string) (column, bool) {
+	switch attribute {
+	case "trigger":
+		return text("t.trigger")
+	case "status":
+		return text("t.status")
+	case "responseStatusCode":
+		return integer("t.status_code")
+	case "duration":
+		return column{expr: "t.duration", kind: flint.AttributeFloat}, true
+	case "requestMethod":
+		return text("t.method")
+	case "requestPath":
+		return text("t.path")
+	case "deploymentId":
+		return text("t.deployment")
+	case "$permissions": // for the platform's own conditions; no client may name it
+		return column{expr: "t.permissions", kind: flint.AttributeString, list: true}, true
+	}
+	return column{}, false
+}
+
+// Executions returns the executions of a function that l asks for, and how many there are. Besides the attributes that
+// clients may name, a condition may say that "$permissions" contains an exact permission.
+func (s *Store) Executions(ctx context.Context, project flint.ProjectID, function flint.FunctionID, l flint.List) ([]*flint.Execution, int, error) {
+	return list(ctx, s, noun[*flint.Execution]{
+		name: "Execution", from: "executions t", columns: executionColumns, scope: ownerScope, column: executionColumn,
+		scan: executionRow(project, function),
+	}, []any{string(project), string(function)}, l)
+}
+
+// DeleteExecution removes an execution, and with it the call if it is only scheduled: ErrExecutionInProgress while it
+// waits or runs.
+func (s *Store) DeleteExecution(ctx context.Context, project flint.ProjectID, function flint.FunctionID, id flint.ExecutionID) error {
+	return s.write(ctx, func(ctx context.Context, t *tx) error {
+		var status flint.ExecutionStatus
+		found, err := t.one(ctx, "select t.status from executions t where "+ownerScope+" and t.id = $3", []any{string(project), string(function), string(id)},
+			func(r scanner) error { return r.Scan(&status) })
+		switch {
+		case err != nil:
+			return err
+		case !found:
+			return flint.ErrExecutionNotFound
+		case status == flint.ExecutionWaiting || status == flint.ExecutionProcessing:
+			return flint.ErrExecutionInProgress
+		case status == flint.ExecutionScheduled:
+			if err := dropCall(ctx, t, id); err != nil {
+				return err
+			}
+		}
+		return t.exec(ctx, "delete from executions where id = $1", string(id))
+	})
+}
+
+// PruneExecutions removes up to limit executions that ended and were created before a time, and returns how many it
+// removed. It works in small transactions.
+func (s *Store) PruneExecutions(ctx context.Context, before time.Time, limit int) (int, error) {
+	var owners []int64
+	err := s.each(ctx, "select uid from functions", nil, func(r scanner) error {
+		var uid int64
+		err := r.Scan(&uid)
+		owners = append(owners, uid)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	pruned := 0
+	for _, uid := range owners {
+		for pruned < limit {
+			args := []any{uid, before.UnixMilli(), min(limit-pruned, sweepRows)}
+			err := s.one(ctx, "select 1 from executions where owner = $1 and created_at < $2 and status in ('completed', 'failed') limit 1", args[:2], ignore)
+			if errors.Is(err, sql.ErrNoRows) {
+				break
+			}
+			n := 0
+			if err == nil {
+				err = s.write(ctx, func(ctx context.Context, t *tx) (err error) {
+					n, err = t.count(ctx, `delete from executions where id in (select id from executions where owner = $1 and created_at < $2
+						and status in ('completed', 'failed') order by created_at, id limit $3)`, args...)
+					return err
+				})
+			}
+			if err != nil {
+				return pruned, err
+			}
+			if pruned += n; n == 0 {
+				break
+			}
+		}
+	}
+	return pruned, nil
+}

@@ -1,0 +1,239 @@
+// Package store keeps the platform's rows: projects, keys, functions, variables, rules, deployments and executions.
+//
+// The row is the truth. Everything that changes a row goes through one writer, which commits what has queued up while
+// the last commit ran as one transaction, so that many callers share the price of one. Readers have connections of
+// their own and never wait for the writer.
+//
+// Work that outlives its caller, a build or an asynchronous execution, has an owner: a node with a lease and a fencing
+// number that grows with every claim. A result that carries an old number changes nothing.
+//
+// One goroutine removes what deleted functions leave behind; [Store.Close] waits for it, and for the writes that were
+// accepted.
+package store
+
+import (
+	"context"
+	"crypto/cipher"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"flint"
+)
+
+// Config is what a Store needs.
+type Config struct {
+	Path    string       // the SQLite file; made when missing
+	Logger  *slog.Logger // nil: silence
+	Secret  []byte       // 32 bytes; variable values and key secrets are sealed under a key derived from it
+	Changed func(Change) // called after a commit that changed what nodes keep in memory; nil: nobody asks. Must not block.
+}
+
+// Change names a row that nodes may hold in memory and that is now different or gone.
+type Change struct {
+	Kind     string // project, key, function or rule
+	Project  flint.ProjectID
+	Function flint.FunctionID // of function and rule; empty in a project change, which concerns all its functions
+	Domain   string           // of rule
+	KeyHash  string           // of key: HashSecret of its secret
+}
+
+// Store is the database. It is safe for concurrent use.
+type Store struct {
+	config Config
+	log    *slog.Logger
+	seal   cipher.AEAD
+	read   *sql.DB
+	hot    map[string]*sql.Stmt // prepared reads; never written after Open
+	writer *writer
+	sweep  chan struct{} // rung when there is something to remove
+	stop   context.CancelFunc
+	done   sync.WaitGroup
+	closed atomic.Bool
+}
+
+var errClosed = errors.New("the store is closed")
+
+// Open opens the database, making and migrating it as needed, and begins to remove what deleted functions left behind.
+func Open(ctx context.Context, c Config) (*Store, error) {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	aead, err := newSeal(c.Secret)
+	if err != nil {
+		return nil, err
+	}
+	if err := touch(c.Path); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	s := &Store{config: c, log: c.Logger, seal: aead, sweep: make(chan struct{}, 1), hot: map[string]*sql.Stmt{}}
+	db := openWriter(c.Path)
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open store %s: %w", c.Path, err), db.Close())
+	}
+	if err := migrate(ctx, conn, migrations(), c.Path); err != nil {
+		return nil, errors.Join(fmt.Errorf("migrate store %s: %w", c.Path, err), db.Close())
+	}
+	s.read = openReaders(c.Path, max(4, 2*runtime.NumCPU()))
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stop = stop
+	s.writer = newWriter(db, conn)
+	if err := s.prepare(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	s.done.Go(func() { s.sweepBuried(run) })
+	return s, nil
+}
+
+// prepare checks the secret and parses the reads of every request once.
+func (s *Store) prepare(ctx context.Context) error {
+	if err := s.checkSecret(ctx); err != nil {
+		return err
+	}
+	for _, query := range hotReads() {
+		stmt, err := s.read.PrepareContext(ctx, placeholders(query))
+		if err != nil {
+			return fmt.Errorf("prepare %q: %w", query, err)
+		}
+		s.hot[query] = stmt
+	}
+	return nil
+}
+
+// Close finishes the writes that were accepted and closes the file. Later calls fail with ErrShuttingDown.
+func (s *Store) Close() error {
+	if s.closed.Swap(true) {
+		return nil
+	}
+	s.stop()
+	s.done.Wait()
+	err := s.writer.close()
+	for _, stmt := range s.hot {
+		_ = stmt.Close()
+	}
+	return errors.Join(err, s.read.Close())
+}
+
+// touch makes the database's file with its folder, readable by nobody else.
+func touch(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator's own path
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// write runs f in a transaction of the writer. Either all of it is committed when write returns nil, or nothing.
+func (s *Store) write(ctx context.Context, f func(context.Context, *tx) error) error {
+	return s.writer.do(ctx, &job{run: f})
+}
+
+// changed announces a change to whoever keeps rows in memory.
+func (s *Store) changed(c Change) {
+	if s.config.Changed != nil {
+		s.config.Changed(c)
+	}
+}
+
+func (s *Store) functionChanged(project flint.ProjectID, function flint.FunctionID) {
+	s.changed(Change{Kind: "function", Project: project, Function: function})
+}
+
+// scanner is a row.
+type scanner interface{ Scan(dest ...any) error }
+
+// one reads one row; sql.ErrNoRows comes back as it is.
+func (s *Store) one(ctx context.Context, query string, args []any, scan func(scanner) error) error {
+	var row *sql.Row
+	if stmt := s.hot[query]; stmt != nil {
+		row = stmt.QueryRowContext(ctx, args...)
+	} else {
+		row = s.read.QueryRowContext(ctx, query, args...)
+	}
+	err := scan(row)
+	if err == nil || errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	return s.failed(err)
+}
+
+// each reads many rows.
+func (s *Store) each(ctx context.Context, query string, args []any, scan func(scanner) error) error {
+	var rows *sql.Rows
+	var err error
+	if stmt := s.hot[query]; stmt != nil {
+		rows, err = stmt.QueryContext(ctx, args...)
+	} else {
+		rows, err = s.read.QueryContext(ctx, query, args...)
+	}
+	if err != nil {
+		return s.failed(err)
+	}
+	return s.failed(drain(rows, scan))
+}
+
+func drain(rows *sql.Rows, scan func(scanner) error) error {
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// failed turns what a read returned into what a caller is told.
+func (s *Store) failed(err error) error {
+	if err != nil && s.closed.Load() {
+		return flint.ErrShuttingDown.Because(errClosed)
+	}
+	return translate(err)
+}
+
+// millis and instant turn times into what the rows hold and back.
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func instant(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
+// now is the present as rows can hold it.
+func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
+
+// stamp sets the times of a new row, where its maker left them open, to what a later read returns.
+func stamp(created, updated *time.Time) {
+	if created.IsZero() {
+		*created = now()
+	}
+	if updated.IsZero() {
+		*updated = *created
+	}
+	*created, *updated = instant(millis(*created)), instant(millis(*updated))
+}
+
+// hotReads are the statements that requests run all the time.
+func hotReads() []string {
+	return []string{
+		readProject, readKey, readFunction, readVariable, readVariables, readRule, readRuleByDomain, readDeployment, readBuildLog,
+		readWaitingBuild, readExecution, readDueCall,
+	}
+}

@@ -1,0 +1,98 @@
+package wire
+
+import "flint"
+
+// Runtime is the model of a runtime.
+type Runtime struct {
+	ID       string   `json:"$id"`
+	Key      string   `json:"key"`
+	Name     string   `json:"name"`
+	Version  string   `json:"version"`
+	Base     string   `json:"base"`
+	Image    string   `json:"image"`
+	Logo     string   `json:"logo"`
+	Supports []string `json:"supports"`
+}
+
+// RuntimeList is every runtime.
+type RuntimeList struct {
+	Total    int        `json:"total"`
+	Runtimes []*Runtime `json:"runtimes"`
+}
+
+// Specification is the model of a size.
+type Specification struct {
+	Memory  int     `json:"memory"`
+	CPUs    float64 `json:"cpus"`
+	Enabled bool    `json:"enabled"`
+	Slug    string  `json:"slug"`
+}
+
+// SpecificationList is every size.
+type SpecificationList struct {
+	Total          int              `json:"total"`
+	Specifications []*Specification `json:"specifications"`
+}
+
+// NewSpecificationList returns the model of sizes.
+func NewSpecificationList(specifications []flint.Specification) *SpecificationList {
+	m := &SpecificationList{Total: len(specifications), Specifications: make([]*Specification, 0, len(specifications))}
+	for _, s := range specifications {
+		m.Specifications = append(m.Specifications, &Specification{Memory: s.Memory, CPUs: s.CPUs, Enabled: true, Slug: s.Slug})
+	}
+	return m
+}
+
+// Rule is the model of a proxy rule.
+type Rule struct {
+	ID                          string `json:"$id"`
+	CreatedAt                   string `json:"$createdAt"`
+	UpdatedAt                   string `json:"$updatedAt"`
+	Domain                      string `json:"domain"`
+	Type                        string `json:"type"`
+	Trigger                     string `json:"trigger"`
+	RedirectURL                 string `json:"redirectUrl"`
+	RedirectStatusCode          int    `json:"redirectStatusCode"`
+	DeploymentID                string `json:"deploymentId"`
+	DeploymentResourceType      string `json:"deploymentResourceType"`
+	DeploymentResourceID        string `json:"deploymentResourceId"`
+	DeploymentVCSProviderBranch string `json:"deploymentVcsProviderBranch"`
+	Status                      string `json:"status"`
+	Logs                        string `json:"logs"`
+	RenewAt                     string `json:"renewAt"`
+}
+
+// NewRule returns the model of a function's rule. active is the function's active deployment, which the rule follows.
+func NewRule(r *flint.Rule, active flint.DeploymentID) *Rule {
+	return &Rule{
+		ID: string(r.ID), CreatedAt: Date(r.CreatedAt), UpdatedAt: Date(r.UpdatedAt), Domain: r.Domain,
+		Type: "deployment", Trigger: "manual", RedirectStatusCode: 301,
+		DeploymentID: string(active), DeploymentResourceType: "function", DeploymentResourceID: string(r.Function), Status: "verified",
+	}
+}
+
+// RuleList is a page of rules.
+type RuleList struct {
+	Total int     `json:"total"`
+	Rules []*Rule `json:"rules"`
+}
+
+// HealthStatus is the model of a part's health.
+type HealthStatus struct {
+	Name   string `json:"name"`
+	Ping   int    `json:"ping"` // milliseconds
+	Status string `json:"status"`
+}
+
+// HealthVersion is the model of the server's version.
+type HealthVersion struct {
+	Version string `json:"version"`
+}
+
+// Error is what a failed request answers.
+type Error struct {
+	Message string `json:"message"`
+	Code    int    `json:"code"`
+	Type    string `json:"type"`
+	Version string `json:"version"`
+}
