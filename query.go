@@ -14,7 +14,8 @@ const (
 	DefaultListLimit = 25   // rows of a list that names no limit
 	MaxListTotal     = 5000 // where the total of a list stops counting
 	maxQueryValues   = 500  // values of one query
-	maxQueryNodes    = 1000 // queries of one list, nested ones included
+	maxListValues    = 2000 // values of all queries of a list
+	maxQueryNodes    = 200  // queries of one list, nested ones included
 	maxQueryDepth    = 8    // and/or inside and/or
 )
 
@@ -130,7 +131,7 @@ func ParseList(queries []string, allowed Attributes) (List, error) {
 type queryParser struct {
 	allowed                      Attributes
 	list                         List
-	nodes                        int
+	nodes, values                int
 	limited, offsetted, cursored bool
 }
 
@@ -315,6 +316,9 @@ func (p *queryParser) filter(q rawQuery) (Query, error) {
 	}
 	if text := textMethod(q.method); text && t != AttributeString {
 		return Query{}, badQuery(`Cannot query %s on attribute "%s" because it is not an array or string.`, q.method, q.attribute)
+	}
+	if p.values += len(q.values); p.values > maxListValues {
+		return Query{}, badQuery("The queries of a list take at most %d values.", maxListValues)
 	}
 	for _, raw := range q.values {
 		v, ok := attributeValue(raw, t)

@@ -149,7 +149,7 @@ func (b *Builder) Receive(ctx context.Context, r io.Reader) (Source, error) {
 	var refused *archive.Refused
 	switch {
 	case errors.As(why, &refused):
-		return Source{}, flint.ErrFileTypeUnsupported.Saying("The archive was refused: %s", refused)
+		err = flint.ErrFileTypeUnsupported.Saying("The archive was refused: %s", refused)
 	case err != nil:
 		return Source{}, err
 	case size > b.config.MaxSource:
@@ -158,7 +158,7 @@ func (b *Builder) Receive(ctx context.Context, r io.Reader) (Source, error) {
 		err = flint.ErrFileEmpty
 	}
 	if err != nil {
-		return Source{}, errors.Join(err, b.Collect(ctx, digest))
+		return Source{}, errors.Join(err, b.Collect(ctx, digest)) // nothing was put when the digest is empty
 	}
 	return Source{digest, size}, nil
 }

@@ -62,7 +62,10 @@ func (b *Builder) run(stopping context.Context, d *flint.Deployment, attempt int
 		return // the row is settled, or somebody else's
 	}
 	if err != nil && stopping.Err() != nil {
-		return // at the next start the row is found with this node's lease and begun anew
+		if err := b.config.Store.ReleaseBuild(write, d.ID, attempt); err != nil {
+			b.config.Logger.Error("build not handed back", slog.String("deployment_id", string(d.ID)), errAttr(err))
+		}
+		return
 	}
 	b.finish(write, j, begun, digest, size, errors.Join(err, logErr), cause)
 }

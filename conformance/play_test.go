@@ -165,66 +165,62 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// play deploys what the cases of a language need, all at once, and plays them.
+// play deploys the fixture of a language and plays the cases: those that leave it as it is all at once, then those that
+// would disturb their neighbours, then deployments that cannot work. It is one function throughout, as it is for users.
 func play(t *testing.T, n *node.Node, l *language, files map[string]string) {
-	deploy := func(suffix string, timeout int) *subject {
-		f := n.Deploy(t, node.Function{
-			ID: l.key + suffix, Runtime: l.runtime, Entrypoint: l.entrypoint, Commands: l.commands, Timeout: timeout,
-			Execute: []string{"any"}, Scopes: []string{"functions.read"},
-		}, map[string]string{"CUSTOM_ENV_VAR": "customValue"}, files)
-		return &subject{l, n, f}
-	}
-	steady := deploy("", 15)
-	t.Run("broken", func(t *testing.T) { playBroken(t, n, l) })
+	f := n.Deploy(t, node.Function{
+		ID: l.key, Runtime: l.runtime, Entrypoint: l.entrypoint, Commands: l.commands, Timeout: 30,
+		Execute: []string{"any"}, Scopes: []string{"functions.read"},
+	}, map[string]string{"CUSTOM_ENV_VAR": "customValue"}, files)
+	s := &subject{l, n, f}
 	t.Run("calls", func(t *testing.T) {
 		for i := range cases {
 			c := &cases[i]
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
-				c.play(t, steady)
+				c.play(t, s)
 			})
 		}
 	})
-	rough := deploy("-rough", 2) // what would disturb its neighbours: deadlines, crashes, changed settings
+	f.Timeout = 2
+	if err := n.Update(t.Context(), *f); err != nil {
+		t.Fatal(err)
+	}
 	for i := range roughCases {
 		c := &roughCases[i]
-		t.Run(c.name, func(t *testing.T) { c.play(t, rough) })
+		t.Run(c.name, func(t *testing.T) { c.play(t, s) })
 	}
 	for _, c := range settingCases {
-		t.Run(c.name, func(t *testing.T) { c.run(t, rough) })
+		t.Run(c.name, func(t *testing.T) { c.run(t, s) })
+	}
+	for _, b := range l.broken {
+		t.Run(b.name, func(t *testing.T) { b.play(t, s) })
 	}
 }
 
-// playBroken deploys what cannot work.
-func playBroken(t *testing.T, n *node.Node, l *language) {
-	for i, b := range l.broken {
-		t.Run(b.name, func(t *testing.T) {
-			t.Parallel()
-			f, d := n.Build(t, node.Function{
-				ID: fmt.Sprintf("%s-broken-%d", l.key, i), Runtime: l.runtime, Entrypoint: b.entrypoint, Execute: []string{"any"},
-			}, nil, b.files)
-			if b.build != "" {
-				if d.Status != "failed" || !strings.Contains(d.Logs, b.build) {
-					t.Errorf("the build is %s, want failed with %q; its log:\n%s", d.Status, b.build, d.Logs)
-				}
-				return
+// play deploys what cannot work and looks at who says so: the build, or every call.
+func (b *broken) play(t *testing.T, s *subject) {
+	d := s.node.Redeploy(t, s.function, b.entrypoint, b.files)
+	if b.build != "" {
+		if d.Status != "failed" || !strings.Contains(d.Logs, b.build) {
+			t.Errorf("the build is %s, want failed with %q; its log:\n%s", d.Status, b.build, d.Logs)
+		}
+		works(t, s) // the deployment before it stays
+		return
+	}
+	if d.Status != "ready" {
+		t.Fatalf("the build is %s; its log:\n%s", d.Status, d.Logs)
+	}
+	for _, w := range ways {
+		for range 2 { // the load is tried again and fails in the same way
+			a, err := w.call(t.Context(), s, exchange{})
+			if err != nil {
+				t.Fatal(err)
 			}
-			if d.Status != "ready" {
-				t.Fatalf("the build is %s; its log:\n%s", d.Status, d.Logs)
+			if a.status != 503 || a.Status != "failed" || !strings.Contains(a.errors, b.errors) || a.body != "" && !a.page {
+				t.Errorf("by %s: %d %s, body %.100q, errors %q; want 503 failed, no body, errors with %q", w.name, a.status, a.Status, a.body, a.errors, b.errors)
 			}
-			s := &subject{l, n, f}
-			for _, w := range ways {
-				for range 2 { // the load is tried again and fails in the same way
-					a, err := w.call(t.Context(), s, exchange{})
-					if err != nil {
-						t.Fatal(err)
-					}
-					if a.status != 503 || a.Status != "failed" || !strings.Contains(a.errors, b.errors) || a.body != "" && !a.page {
-						t.Errorf("by %s: %d %s, body %.100q, errors %q; want 503 failed, no body, errors with %q", w.name, a.status, a.Status, a.body, a.errors, b.errors)
-					}
-				}
-			}
-		})
+		}
 	}
 }
 
@@ -315,4 +311,3 @@ func (a *answer) object(t *testing.T) map[string]any {
 	}
 	return o
 }
-

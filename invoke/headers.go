@@ -17,7 +17,7 @@ const internalPrefix = "x-open-runtimes-"
 
 // request makes what the worker gets of a call, and what its record keeps of the headers.
 func (i *Invoker) request(t *target, c *Call) (*worker.Request, []flint.Header, error) {
-	path := c.Path
+	path, _, _ := strings.Cut(c.Path, "#") // a fragment is the client's own
 	if !strings.HasPrefix(path, "/") {
 		path = "/" + path
 	}

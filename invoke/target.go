@@ -49,10 +49,10 @@ func newTargets(load func(context.Context, functionKey) (*target, error)) *targe
 }
 
 func (t *targets) get(ctx context.Context, project flint.ProjectID, function flint.FunctionID) (*target, error) {
-	key := functionKey{project, function}
+	key, whole := functionKey{project, function}, functionKey{project, ""}
 	t.mu.RLock()
 	got := t.known[key]
-	before, all := t.version[key], t.changes
+	before, beforeWhole, all := t.version[key], t.version[whole], t.changes
 	t.mu.RUnlock()
 	if got != nil {
 		return got, nil
@@ -66,7 +66,7 @@ func (t *targets) get(ctx context.Context, project flint.ProjectID, function fli
 	if now := t.known[key]; now != nil {
 		return now, nil
 	}
-	if t.version[key] == before && t.changes-all < maxTargets {
+	if t.version[key] == before && t.version[whole] == beforeWhole && t.changes-all < maxTargets {
 		if len(t.known) >= maxTargets {
 			clear(t.known)
 		}
@@ -83,10 +83,8 @@ func (t *targets) forget(project flint.ProjectID, function flint.FunctionID) {
 		for key := range t.known {
 			if key.project == project {
 				delete(t.known, key)
-				t.version[key] = t.changes
 			}
 		}
-		return
 	}
 	key := functionKey{project, function}
 	delete(t.known, key)

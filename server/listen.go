@@ -26,7 +26,7 @@ import (
 // serveHTTP serves until it is told to stop, then waits for the requests that run.
 func serveHTTP(l net.Listener, h http.Handler, grace time.Duration) func(context.Context) error {
 	s := &http.Server{
-		Handler: h, ReadHeaderTimeout: 15 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: h, ReadHeaderTimeout: 15 * time.Second, ReadTimeout: 15 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // what strangers send is not the operator's to read
 	}
 	return func(ctx context.Context) error {

@@ -54,7 +54,7 @@ func (s *Store) ClaimBuild(ctx context.Context, node string, lease time.Duration
 		return nil, 0, err
 	}
 	s.functionChanged(d.Project, d.Function)
-	return d, attempt, s.readLogs(ctx, d)
+	return d, attempt, s.readLogs(context.WithoutCancel(ctx), d) // claimed: a caller that gives up now must know
 }
 
 // ExtendBuild lengthens a lease. It reports that the build was cancelled, given to another builder or deleted meanwhile:
@@ -176,7 +176,7 @@ func (s *Store) CancelBuild(ctx context.Context, project flint.ProjectID, functi
 		return nil, err
 	}
 	s.functionChanged(project, function)
-	return d, s.readLogs(ctx, d)
+	return d, s.readLogs(context.WithoutCancel(ctx), d)
 }
 
 // lostBuild is a build whose builder is gone.

@@ -138,9 +138,9 @@ func selects(l flint.List, attribute string) bool {
 	return false
 }
 
-// UpdateDeployment lets change work on a deployment that no builder has taken yet, and stores type, status, sizes,
-// digests, entrypoint, commands and runtime as it leaves them: how an upload in several parts is completed. A deployment whose build has begun is
-// ErrBuildCompleted.
+// UpdateDeployment lets change work on a deployment that no builder has taken yet, and stores what it leaves of type,
+// status, activate, sizes, digests, entrypoint, commands and runtime: how an upload in several parts is completed. A
+// deployment whose build has begun is ErrBuildCompleted.
 func (s *Store) UpdateDeployment(ctx context.Context, project flint.ProjectID, function flint.FunctionID, id flint.DeploymentID, change func(*flint.Deployment) error) (*flint.Deployment, error) {
 	var d *flint.Deployment
 	err := s.write(ctx, func(ctx context.Context, t *tx) (err error) {
@@ -173,7 +173,7 @@ func (s *Store) UpdateDeployment(ctx context.Context, project flint.ProjectID, f
 		return nil, err
 	}
 	s.functionChanged(project, function)
-	return d, s.readLogs(ctx, d)
+	return d, s.readLogs(context.WithoutCancel(ctx), d)
 }
 
 // DeleteDeployment removes a deployment, which stops being its function's active or latest one.

@@ -159,7 +159,7 @@ func (s *Store) one(ctx context.Context, query string, args []any, scan func(sca
 	if stmt := s.hot[query]; stmt != nil {
 		row = stmt.QueryRowContext(ctx, args...)
 	} else {
-		row = s.read.QueryRowContext(ctx, query, args...)
+		row = s.read.QueryRowContext(ctx, placeholders(query), args...)
 	}
 	err := scan(row)
 	if err == nil || errors.Is(err, sql.ErrNoRows) {
@@ -175,7 +175,7 @@ func (s *Store) each(ctx context.Context, query string, args []any, scan func(sc
 	if stmt := s.hot[query]; stmt != nil {
 		rows, err = stmt.QueryContext(ctx, args...)
 	} else {
-		rows, err = s.read.QueryContext(ctx, query, args...)
+		rows, err = s.read.QueryContext(ctx, placeholders(query), args...)
 	}
 	if err != nil {
 		return s.failed(err)

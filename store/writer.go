@@ -195,8 +195,9 @@ func (w *writer) transact(ctx context.Context, batch []*job) error {
 		power = power || j.durable
 	}
 	if power != w.power {
-		if err := w.tx.exec(ctx, durability(power)); err != nil {
-			return err
+		// Not prepared: SQLite obeys this one when it is parsed, and not again when it is run.
+		if _, err := w.tx.conn.ExecContext(ctx, durability(power)); err != nil {
+			return w.tx.note(err)
 		}
 		w.power = power
 	}
@@ -207,17 +208,28 @@ func (w *writer) transact(ctx context.Context, batch []*job) error {
 	if err := w.tx.exec(ctx, beginText); err != nil {
 		return err
 	}
+	if j := batch[0]; len(batch) == 1 { // a job alone needs no savepoint
+		if j.err = translate(call(ctx, j, &w.tx)); j.err != nil || j.panicked != nil || w.tx.trouble != nil {
+			w.rollback(ctx)
+			return w.tx.trouble
+		}
+		return w.end(ctx)
+	}
 	for _, j := range batch {
 		if w.attempt(ctx, j); w.tx.trouble != nil {
 			w.rollback(ctx)
 			return w.tx.trouble
 		}
 	}
-	if err := w.tx.exec(ctx, commitText); err != nil {
+	return w.end(ctx)
+}
+
+func (w *writer) end(ctx context.Context) error {
+	err := w.tx.exec(ctx, commitText)
+	if err != nil {
 		w.rollback(ctx)
-		return err
 	}
-	return nil
+	return err
 }
 
 // rollback ends a transaction that the database may have ended already, which it says with an error of no interest.

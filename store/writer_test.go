@@ -196,6 +196,20 @@ func TestFullDiskIsSaidAndOvercome(t *testing.T) {
 	}
 }
 
+func TestDurabilityFollowsTheBatch(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	for i, durable := range []bool{false, true, true, false, true, false} {
+		level := 0
+		must(t, s.writer.do(t.Context(), &job{durable: durable, run: func(ctx context.Context, t *tx) error {
+			return t.conn.QueryRowContext(ctx, "pragma synchronous").Scan(&level)
+		}}))
+		if want := map[bool]int{false: 1, true: 2}[durable]; level != want {
+			t.Errorf("batch %d: synchronous is %d, want %d", i, level, want)
+		}
+	}
+}
+
 func TestPlaceholders(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{

@@ -28,6 +28,7 @@ type call struct {
 	ended    bool   // the worker has ended its response
 	err      error  // why there will be no more
 	canceled bool   // the caller has given up
+	late     bool   // the caller has given up because of a deadline
 	overdue  *time.Timer
 	window   int // body bytes that may still be sent
 }
@@ -46,17 +47,18 @@ func (c *call) signal() {
 	}
 }
 
-// receive takes a frame that belongs to the call. It runs on the worker's reader and reports whether the response ended.
-func (c *call) receive(h frame.Header, payload []byte) (ended bool, err error) {
+// receive takes a frame that belongs to the call. It runs on the worker's reader and reports whether the response
+// ended, and if so whether that was after its deadline.
+func (c *call) receive(h frame.Header, payload []byte) (ended, overdue bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch h.Type {
 	case frame.Log:
 		if len(payload) == 0 || payload[0] > 1 {
-			return false, frame.ErrMalformed
+			return false, false, frame.ErrMalformed
 		}
 		if c.canceled || c.ended {
-			return false, nil
+			return false, false, nil
 		}
 		stream := &c.logs
 		if payload[0] == 1 {
@@ -64,34 +66,34 @@ func (c *call) receive(h frame.Header, payload []byte) (ended bool, err error) {
 		}
 		stream.write(payload[1:])
 		stream.dropped = stream.dropped || h.Flags&frame.Dropped != 0
-		return false, nil // whoever waits waits for more than a log
+		return false, false, nil // whoever waits waits for more than a log
 	case frame.Window:
 		if len(payload) != 4 {
-			return false, frame.ErrMalformed
+			return false, false, frame.ErrMalformed
 		}
 		c.window += int(binary.BigEndian.Uint32(payload))
 	case frame.Response:
 		if c.answered {
-			return false, frame.ErrMalformed
+			return false, false, frame.ErrMalformed
 		}
 		head, body, err := frame.SplitHead(payload)
 		if err != nil {
-			return false, err
+			return false, false, err
 		}
 		if c.status, c.headers, err = parseHead(head); err != nil {
-			return false, err
+			return false, false, err
 		}
 		c.answered, c.body = true, body
 	case frame.Data:
 		if !c.answered {
-			return false, frame.ErrMalformed
+			return false, false, frame.ErrMalformed
 		}
 		c.body = append(c.body, payload...)
 	default:
-		return false, frame.ErrMalformed
+		return false, false, frame.ErrMalformed
 	}
 	if len(c.body) > frame.InitialWindow+frame.MaxPayload {
-		return false, errors.New("the worker sent more than its window")
+		return false, false, errors.New("the worker sent more than its window")
 	}
 	c.ended = c.ended || h.Type != frame.Window && h.Flags&frame.End != 0
 	if c.canceled {
@@ -101,7 +103,7 @@ func (c *call) receive(h frame.Header, payload []byte) (ended bool, err error) {
 		c.overdue.Stop()
 	}
 	c.signal()
-	return c.ended, nil
+	return c.ended, c.late, nil
 }
 
 // fail ends the call because its worker ended.
@@ -132,25 +134,52 @@ func (c *call) await(ctx context.Context, ready func() bool) error {
 		select {
 		case <-c.wake:
 		case <-ctx.Done():
-			c.cancel()
+			c.cancel(true)
+			c.letGo()
 			return context.Cause(ctx)
 		}
 	}
 }
 
-// cancel gives the call up: the worker is told, and killed when it does not come back within the grace period.
-func (c *call) cancel() {
+// letGoTime is how long a caller whose deadline has passed waits for the worker to drop the call. Nearly all do at once,
+// and then the caller's next call finds the worker free of suspicion.
+const letGoTime = 50 * time.Millisecond
+
+func (c *call) letGo() {
+	timer := time.NewTimer(letGoTime)
+	defer timer.Stop()
+	for {
+		c.mu.Lock()
+		over := c.ended || c.err != nil
+		c.mu.Unlock()
+		if over {
+			return
+		}
+		select {
+		case <-c.wake:
+		case <-timer.C:
+			return
+		}
+	}
+}
+
+// cancel gives the call up: the worker is told, and killed when it does not come back within the grace period. One that
+// missed a deadline gets no other calls until then.
+func (c *call) cancel(late bool) {
 	c.mu.Lock()
 	if c.canceled || c.ended || c.err != nil {
 		c.mu.Unlock()
 		return
 	}
-	c.canceled, c.body = true, nil
+	c.canceled, c.late, c.body = true, late, nil
 	grace := c.worker.pool.config.CancelGrace
 	c.overdue = time.AfterFunc(grace, func() {
 		c.worker.kill("a call in it did not stop within " + grace.String() + " of its deadline")
 	})
 	c.mu.Unlock()
+	if late {
+		c.worker.group.suspect(c.worker)
+	}
 	c.worker.send(func(b []byte) []byte { return frame.Append(b, frame.Cancel, 0, c.id, nil) })
 }
 
@@ -194,7 +223,7 @@ func (c *call) transmit(ctx context.Context, r *Request) error {
 		n, err := io.ReadFull(r.More, buf)
 		last := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 		if err != nil && !last {
-			c.cancel()
+			c.cancel(false)
 			return &BodyError{err}
 		}
 		if done, err := c.transmitPiece(ctx, buf[:n], last); done || last || err != nil {
@@ -261,7 +290,7 @@ func (r *Response) Ended() bool {
 func (r *Response) Output() Output { return r.call.output() }
 
 // Close gives up what the caller has not read.
-func (r *Response) Close() { r.call.cancel() }
+func (r *Response) Close() { r.call.cancel(false) }
 
 func windowPayload(n int) []byte {
 	return binary.BigEndian.AppendUint32(nil, uint32(n)) //nolint:gosec // bounded by the window

@@ -37,6 +37,7 @@ type worker struct {
 	blocked chan struct{} // capacity 1: the socket was full, the writer goroutine takes over
 
 	mu     sync.Mutex
+	group  *group // set once, before its first call
 	calls  map[uint32]*call
 	nextID uint32
 	reason string // why Flint ended it
@@ -48,9 +49,9 @@ type worker struct {
 	done    sync.WaitGroup
 
 	// Owned by the group's lock once the worker has a group.
-	group       *group
 	concurrency int
 	inFlight    int
+	overdue     int // calls that missed their deadline and have not ended
 	draining    bool
 	idleSince   time.Time
 	onEnd       func() // lets go of the package
@@ -204,7 +205,7 @@ func (w *worker) readFrame(r *bufio.Reader) error {
 		}
 	}
 	w.mu.Lock()
-	c := w.calls[h.ID]
+	c, g := w.calls[h.ID], w.group
 	w.mu.Unlock()
 	if c == nil {
 		if h.Type == frame.Log || h.Type == frame.Window { // may cross the end of its call
@@ -212,7 +213,7 @@ func (w *worker) readFrame(r *bufio.Reader) error {
 		}
 		return fmt.Errorf("%w: type %d for request %d, which is not in flight", frame.ErrMalformed, h.Type, h.ID)
 	}
-	ended, err := c.receive(h, payload)
+	ended, overdue, err := c.receive(h, payload)
 	if err != nil {
 		return err
 	}
@@ -220,18 +221,18 @@ func (w *worker) readFrame(r *bufio.Reader) error {
 		w.mu.Lock()
 		delete(w.calls, h.ID)
 		w.mu.Unlock()
-		w.group.release(w)
+		g.release(w, overdue)
 	}
 	return nil
 }
 
-// begin registers a new call.
-func (w *worker) begin() (*call, error) {
+// begin registers a new call; nil when the worker has ended.
+func (w *worker) begin() *call {
 	c := newCall(w)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ended != nil {
-		return nil, w.ended
+		return nil
 	}
 	for {
 		w.nextID++
@@ -241,7 +242,7 @@ func (w *worker) begin() (*call, error) {
 	}
 	c.id = w.nextID
 	w.calls[c.id] = c
-	return c, nil
+	return c
 }
 
 // Write takes what the process tree writes to its standard output and error: it belongs to no call.
@@ -277,9 +278,12 @@ func (w *worker) end() {
 	if w.ended.Exit.OutOfMemory {
 		w.ended.Reason = "" // says more than why Flint ended it
 	}
-	calls := w.calls
+	calls, g := w.calls, w.group
 	w.calls = nil
 	w.mu.Unlock()
+	if g != nil {
+		g.remove(w) // before its calls know: the next call of theirs must not meet it
+	}
 	for _, c := range calls {
 		c.fail(w.ended)
 	}

@@ -96,16 +96,17 @@ func (g *group) leave(wt *waiter, why error) error {
 	g.mu.Unlock()
 	if i < 0 {
 		if got := <-wt.granted; got.worker != nil {
-			g.release(got.worker)
+			g.release(got.worker, false)
 		}
 	}
 	return why
 }
 
-// free returns a worker with room: the first in line, so that the last ones become idle and go.
+// free returns a worker with room: the first in line, so that the last ones become idle and go. One with an overdue call
+// may be stuck and about to be killed: it gets no others until it has shown that it is not.
 func (g *group) free() *worker {
 	for _, w := range g.workers {
-		if w.inFlight < w.concurrency && !w.draining {
+		if w.inFlight < w.concurrency && !w.draining && w.overdue <= 0 {
 			return w
 		}
 	}
@@ -126,11 +127,21 @@ func (g *group) grantWaiting() {
 	}
 }
 
-// release gives a slot back.
-func (g *group) release(w *worker) {
+// suspect notes that a call in the worker has missed its deadline and not ended.
+func (g *group) suspect(w *worker) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	w.overdue++
+}
+
+// release gives a slot back. overdue: its call ended after its deadline.
+func (g *group) release(w *worker, overdue bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	w.inFlight--
+	if overdue {
+		w.overdue-- // below zero for a moment, when the end overtakes suspect
+	}
 	if len(g.waiting) > 0 {
 		g.grantWaiting()
 	}
@@ -172,7 +183,9 @@ func (g *group) startOne() {
 		}
 		return
 	}
+	w.mu.Lock()
 	w.group = g
+	w.mu.Unlock()
 	w.idleSince = time.Now()
 	g.concurrency = w.concurrency
 	g.workers = append(g.workers, w)
@@ -187,11 +200,7 @@ func (g *group) startOne() {
 // watch takes a worker out when it ends, for whatever reason.
 func (g *group) watch(w *worker) {
 	<-w.dead
-	g.mu.Lock()
-	g.workers = slices.DeleteFunc(g.workers, func(o *worker) bool { return o == w })
-	expected := w.draining
-	g.mu.Unlock()
-	if !expected {
+	if expected := g.remove(w); !expected {
 		g.pool.metrics.crashes.WithLabelValues(g.target.Runtime.ID).Inc()
 		g.pool.config.Logger.Warn("worker ended", workerAttr(w.id), functionAttr(g.target.Function), deploymentAttr(g.target.Deployment), errAttr(w.ended))
 	}
@@ -201,6 +210,14 @@ func (g *group) watch(w *worker) {
 	g.mu.Lock()
 	g.scale()
 	g.mu.Unlock()
+}
+
+// remove takes a worker out of the group, and reports whether it was told to go.
+func (g *group) remove(w *worker) (expected bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.workers = slices.DeleteFunc(g.workers, func(o *worker) bool { return o == w })
+	return w.draining
 }
 
 // drain asks a worker to finish and go. The lock is held; watch does the rest.

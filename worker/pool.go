@@ -128,13 +128,15 @@ func emptyRunDir(dir string) error {
 // error is the cause of ctx, *StartError, *EndedError, *BodyError, or flint.ErrTooBusy when there is no capacity. With
 // *EndedError and a context's cause the call may have logged: the second result has it.
 func (p *Pool) Do(ctx context.Context, t *Target, r *Request) (*Response, Output, error) {
-	w, stats, err := p.acquire(ctx, t)
-	if err != nil {
-		return nil, Output{}, err
-	}
-	c, err := w.begin()
-	if err != nil { // it ended between the two; its slots went with it
-		return nil, Output{}, err
+	var w *worker
+	var c *call
+	var stats Stats
+	var err error
+	for c == nil { // a worker that ended between the two was not asked yet: another one may be
+		if w, stats, err = p.acquire(ctx, t); err != nil {
+			return nil, Output{}, err
+		}
+		c = w.begin()
 	}
 	err = c.transmit(ctx, r)
 	if err == nil {
@@ -337,6 +339,22 @@ func (p *Pool) reap(now time.Time) {
 			p.mu.Unlock()
 		}
 	}
+}
+
+// Stems returns how many stems wait for a function.
+func (p *Pool) Stems() int { return p.stems.count() }
+
+// InFlight returns how many calls are in workers now.
+func (p *Pool) InFlight() int {
+	n := 0
+	for _, g := range p.snapshot() {
+		g.mu.Lock()
+		for _, w := range g.workers {
+			n += w.inFlight
+		}
+		g.mu.Unlock()
+	}
+	return n
 }
 
 // Close ends all workers, at once: calls that still run end with the reason. It returns when everything is gone.

@@ -145,20 +145,21 @@ type stem struct {
 
 // connect waits for the adapter to connect and to say hello.
 func (s *stem) connect(ctx context.Context) error {
-	w := s.worker
-	stop := context.AfterFunc(ctx, func() { _ = s.listener.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	accepted := make(chan struct{})
-	defer close(accepted)
+	w, listener := s.worker, s.listener
+	giveUp := func() { _ = listener.SetDeadline(time.Unix(1, 0)) }
+	defer context.AfterFunc(ctx, giveUp)()
+	gone, connected := context.WithCancel(ctx)
+	defer connected()
 	go func() { // ends with this call
 		select {
 		case <-w.box.Done():
-			_ = s.listener.SetDeadline(time.Unix(1, 0))
-		case <-accepted:
+			giveUp()
+		case <-gone.Done():
 		}
 	}()
-	conn, err := s.listener.AcceptUnix()
-	s.listener.Close()
+	conn, err := listener.AcceptUnix()
+	listener.Close()
+	s.listener = nil
 	if err != nil {
 		select {
 		case <-w.box.Done():
@@ -170,7 +171,6 @@ func (s *stem) connect(ctx context.Context) error {
 		}
 		return err
 	}
-	s.listener = nil
 	_ = os.Remove(filepath.Join(w.dir, runtimes.SocketName)) // user code has no business with it
 	if err := w.attach(conn); err != nil {
 		conn.Close()

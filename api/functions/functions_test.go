@@ -11,8 +11,14 @@ import (
 	"flint"
 	"flint/api/apitest"
 	"flint/api/functions"
+	"flint/build"
 	"flint/invoke"
 	"flint/store"
+)
+
+var (
+	_ functions.Invoker = (*invoke.Invoker)(nil)
+	_ functions.Builder = (*build.Builder)(nil)
 )
 
 type bed struct {

@@ -2,10 +2,13 @@ package node
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"sync"
 	"testing"
 )
@@ -63,8 +66,13 @@ func Root() (string, error) {
 	}
 }
 
-// Main is TestMain: it runs the tests and then removes the program that was built for them.
+// Main is TestMain: it runs the tests and then removes the program that was built for them. The tests mostly wait for
+// nodes, so that more of them run at once than there are processors.
 func Main(m *testing.M) int {
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f != nil && f.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		_ = f.Value.Set("12") // a number that the flag takes
+	}
 	defer func() {
 		if program.dir != "" {
 			_ = os.RemoveAll(program.dir) // a directory of the system's temporary ones

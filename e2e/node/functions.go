@@ -133,8 +133,8 @@ func (c *Client) SetVariable(ctx context.Context, function, key, value string) e
 	return err
 }
 
-// Upload makes a deployment of an archive.
-func (c *Client) Upload(ctx context.Context, function string, archive []byte) (*Deployment, error) {
+// Upload makes a deployment of an archive and activates it. An empty entrypoint is the function's.
+func (c *Client) Upload(ctx context.Context, function, entrypoint string, archive []byte) (*Deployment, error) {
 	var body bytes.Buffer
 	form := multipart.NewWriter(&body)
 	part, err := form.CreateFormFile("code", "code.tar.gz")
@@ -142,6 +142,9 @@ func (c *Client) Upload(ctx context.Context, function string, archive []byte) (*
 		return nil, err
 	}
 	_, err = part.Write(archive)
+	if entrypoint != "" {
+		err = errors.Join(err, form.WriteField("entrypoint", entrypoint))
+	}
 	if err := errors.Join(err, form.WriteField("activate", "true"), form.Close()); err != nil {
 		return nil, err
 	}
@@ -183,7 +186,15 @@ func (c *Client) Build(t testing.TB, f Function, variables, files map[string]str
 			t.Fatalf("variable %s of function %s: %v", key, f.ID, err)
 		}
 	}
-	d, err := c.Upload(ctx, f.ID, Archive(t, files))
+	return &f, c.Redeploy(t, &f, "", files)
+}
+
+// Redeploy gives a function new files and waits for the end of their build. An empty entrypoint is the function's.
+func (c *Client) Redeploy(t testing.TB, f *Function, entrypoint string, files map[string]string) *Deployment {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), BuildTimeout)
+	defer cancel()
+	d, err := c.Upload(ctx, f.ID, entrypoint, Archive(t, files))
 	if err != nil {
 		t.Fatalf("upload function %s: %v", f.ID, err)
 	}
@@ -191,7 +202,7 @@ func (c *Client) Build(t testing.TB, f Function, variables, files map[string]str
 		t.Fatalf("function %s is not built: %v", f.ID, err)
 	}
 	f.DeploymentID = d.ID
-	return &f, d
+	return d
 }
 
 // Deploy is Build for what must become ready.

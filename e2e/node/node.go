@@ -83,7 +83,7 @@ func Launch(ctx context.Context, o Options) (n *Node, err error) {
 		}
 		n.scratch = true
 	}
-	if err := linkToolchains(n.Data); err != nil {
+	if err := lend(n.Data); err != nil {
 		return nil, err
 	}
 	if n.Metrics, err = freeAddress(ctx); err != nil {
@@ -238,17 +238,20 @@ func freeAddress(ctx context.Context) (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-func linkToolchains(data string) error {
-	source := os.Getenv("FLINT_TEST_TOOLCHAINS") //nolint:forbidigo // of the tests
-	if source == "" {
-		return nil
-	}
-	source, err := filepath.Abs(source)
-	if err != nil {
-		return err
-	}
-	if err := os.Symlink(source, filepath.Join(data, "toolchains")); err != nil && !errors.Is(err, os.ErrExist) {
-		return err
+// lend links what costs minutes to make into a new data directory, when the machine has it already.
+func lend(data string) error {
+	for variable, name := range map[string]string{"FLINT_TEST_TOOLCHAINS": "toolchains", "FLINT_TEST_SEEDS": "seeds"} {
+		source := os.Getenv(variable) //nolint:forbidigo // of the tests
+		if source == "" {
+			continue
+		}
+		source, err := filepath.Abs(source)
+		if err != nil {
+			return err
+		}
+		if err := os.Symlink(source, filepath.Join(data, name)); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
 	}
 	return nil
 }

@@ -15,6 +15,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
+)
+
+// What is killed takes a moment to be gone.
+const (
+	buryTimeout = 2 * time.Second
+	buryPause   = 5 * time.Millisecond
 )
 
 // Controller is something that a group can limit or count.
@@ -113,7 +121,8 @@ func (m *Manager) Version() string {
 	return "none"
 }
 
-// Clean removes the groups of nodes that are dead. A group that still holds processes stays, and is named in the error.
+// Clean ends what is left of nodes that are dead, and removes their groups. A group that still holds processes stays, and
+// is named in the error.
 func (m *Manager) Clean() error {
 	var errs []error
 	for _, h := range m.hierarchies {
@@ -124,7 +133,7 @@ func (m *Manager) Clean() error {
 		}
 		for _, e := range entries {
 			if e.IsDir() && !alive(e.Name()) {
-				errs = append(errs, removeTree(filepath.Join(h.root, e.Name())))
+				errs = append(errs, bury(filepath.Join(h.root, e.Name())))
 			}
 		}
 	}
@@ -170,6 +179,37 @@ func alive(node string) bool {
 	pid, start, ok := strings.Cut(node, "-")
 	n, err := strconv.Atoi(pid)
 	return !ok || err != nil || startTime(n) == start // what is not named like a node's is not ours to remove
+}
+
+// bury kills the processes below dir, which have lost their node, and removes it.
+func bury(dir string) (err error) {
+	for deadline := time.Now().Add(buryTimeout); ; time.Sleep(buryPause) {
+		killTree(dir)
+		if err = removeTree(dir); err == nil || time.Now().After(deadline) {
+			return err
+		}
+	}
+}
+
+func killTree(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			killTree(filepath.Join(dir, e.Name()))
+		}
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+	if err != nil {
+		return
+	}
+	for field := range strings.FieldsSeq(string(b)) {
+		if pid, err := strconv.Atoi(field); err == nil && pid > 1 {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
 }
 
 func removeTree(dir string) error {

@@ -100,6 +100,27 @@ func TestPickRange(t *testing.T) {
 	}
 }
 
+func TestHostRoot(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		uidMap string
+		id     int
+		want   bool
+	}{
+		{"         0          0 4294967295\n", 0, true},
+		{"         0          0 4294967295\n", 1000, false},
+		{"0 1000 1\n", 0, false},
+		{"0 0 1\n", 0, true},
+		{"0 100000 65536\n", 0, false},
+		{"5 1000 1\n1000 0 1\n", 1000, true},
+		{"", 0, false},
+	} {
+		if got := hostRoot(tt.uidMap, tt.id); got != tt.want {
+			t.Errorf("hostRoot(%q, %d) = %v", tt.uidMap, tt.id, got)
+		}
+	}
+}
+
 func TestWithin(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -44,6 +44,7 @@ type Driver struct {
 	launcher *launcher
 	users    *users // nil when sandboxes run as the user that Flint runs as
 	noUsers  string // why
+	refused  error  // why no sandbox is started at all
 	rooms    *rooms // nil when the host allows no mount namespace without a user namespace
 	noRooms  string // why
 	filter   []byte
@@ -96,6 +97,14 @@ func New(cfg Config) (_ *Driver, err error) {
 	d.view = lookAround()
 	// The launcher is started here, not by the first sandbox, because what its thread may do decides how all start.
 	d.prepare(cmp.Or(cfg.FirstUser, firstUser))
+	if d.users == nil {
+		uidMap, err := os.ReadFile("/proc/self/uid_map")
+		if err != nil || hostRoot(string(uidMap), os.Geteuid()) {
+			// Root needs no capability to write the kernel's settings in /proc, so that no namespace would hold it.
+			d.refused = fmt.Errorf("sandboxes would run as root of the host, which is no isolation: run Flint as another user, "+
+				"or let it give each sandbox a user of its own (%s)", d.noUsers)
+		}
+	}
 	return d, nil
 }
 

@@ -71,9 +71,10 @@ func (d *Driver) spaces() sandbox.Finding {
 	switch {
 	case d.users != nil:
 		f.Detail = fmt.Sprintf("each sandbox is a user of its own on the host, from %d to %d", d.users.first, d.users.first+d.users.count-1)
+	case d.refused != nil:
+		f.OK, f.Detail = false, d.refused.Error()
 	case os.Geteuid() == 0:
-		f.OK = false
-		f.Detail = "sandboxes are root on the host outside of their namespaces, without capabilities: " + d.noUsers
+		f.Detail = "sandboxes are the user that is root here: " + d.noUsers
 	default:
 		f.Detail = "sandboxes are the user that Flint runs as; as root Flint gives each a user of its own"
 	}

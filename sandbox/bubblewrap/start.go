@@ -29,6 +29,9 @@ var errSlowStart = fmt.Errorf("the sandbox did not start within %v", startTimeou
 
 // Start starts spec.Args in a new sandbox.
 func (d *Driver) Start(ctx context.Context, spec sandbox.Spec) (sandbox.Sandbox, error) {
+	if d.refused != nil {
+		return nil, d.refused
+	}
 	spec, err := check(spec)
 	if err != nil {
 		return nil, err

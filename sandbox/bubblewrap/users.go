@@ -78,6 +78,18 @@ func pickRange(uidMap string, first uint32) (uint32, uint32, error) {
 	return 0, 0, errors.New("the user namespace that Flint runs in maps too few users to give each sandbox one")
 }
 
+// hostRoot says whether a process that runs as user id is, or may be, root outside of all user namespaces: the map tells
+// only what the parent namespace calls it.
+func hostRoot(uidMap string, id int) bool {
+	for line := range strings.Lines(uidMap) {
+		var inside, outside, n int
+		if _, err := fmt.Sscan(line, &inside, &outside, &n); err == nil && inside <= id && id < inside+n {
+			return outside+id-inside == 0
+		}
+	}
+	return false
+}
+
 func (u *users) take() (*user, error) {
 	u.mu.Lock()
 	var taken *user

@@ -3,13 +3,15 @@
 # Reads FLINT_EXECUTABLE (go) and FLINT_ADAPTER. Give the result to compile.sh as FLINT_SEED.
 set -eu
 
-seed=$1
+mkdir -p "$1"
+seed=$(cd "$1" && pwd)
 here=$(cd "$(dirname "$0")" && pwd)
 stage=$(mktemp -d "${TMPDIR:-/tmp}/flint-seed.XXXXXX")
 trap 'rm -rf "$stage"' EXIT
 trap 'exit 130' INT TERM
 
 mkdir -p "$stage/work" "$stage/cache"
+ln -s "$seed" "$stage/cache/go-build" # filled in place: the directory may be a mount, and large for a copy in /tmp
 cat >"$stage/work/go.mod" <<'END'
 module openruntimes/handler
 
@@ -46,5 +48,3 @@ func Main(Context openruntimes.Context) openruntimes.Response {
 END
 cd "$stage/work"
 FLINT_CACHE=$stage/cache FLINT_SEED='' sh "$here/compile.sh"
-mkdir -p "$seed"
-cp -R "$stage/cache/go-build/." "$seed" # it may be a mount: filled, not replaced

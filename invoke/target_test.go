@@ -1,0 +1,86 @@
+package invoke
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"flint"
+	"flint/runtimes"
+)
+
+var testRuntime = &runtimes.Runtime{ID: "node-22", Language: &runtimes.Language{Key: "node"}}
+
+func TestTargetsAreReadOnceUntilTheyChange(t *testing.T) {
+	t.Parallel()
+	loads := 0
+	cache := newTargets(func(context.Context, functionKey) (*target, error) {
+		loads++
+		return &target{function: &flint.Function{}}, nil
+	})
+	get := func(function flint.FunctionID) {
+		t.Helper()
+		if _, err := cache.get(t.Context(), "p", function); err != nil {
+			t.Fatal(err)
+		}
+	}
+	get("a")
+	get("a")
+	get("b")
+	if loads != 2 {
+		t.Fatalf("%d loads, want 2", loads)
+	}
+	cache.forget("p", "a")
+	get("a")
+	get("b")
+	if loads != 3 {
+		t.Errorf("%d loads after a changed, want 3", loads)
+	}
+	cache.forget("p", "") // a variable of the project
+	get("a")
+	get("b")
+	if loads != 5 {
+		t.Errorf("%d loads after the project changed, want 5", loads)
+	}
+}
+
+func TestWhatWasReadBeforeAChangeIsNotKept(t *testing.T) {
+	t.Parallel()
+	for _, changed := range []flint.FunctionID{"f", ""} {
+		loads := 0
+		var cache *targets
+		cache = newTargets(func(context.Context, functionKey) (*target, error) {
+			if loads++; loads == 1 {
+				cache.forget("p", changed) // it changes while it is read
+			}
+			return &target{function: &flint.Function{}}, nil
+		})
+		for range 3 {
+			if _, err := cache.get(t.Context(), "p", "f"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if loads != 2 {
+			t.Errorf("forget(%q): %d loads, want 2: the first was stale", changed, loads)
+		}
+	}
+}
+
+func TestFailuresAreNotKept(t *testing.T) {
+	t.Parallel()
+	boom := errors.New("boom")
+	fail := true
+	cache := newTargets(func(context.Context, functionKey) (*target, error) {
+		if fail {
+			return nil, boom
+		}
+		return &target{}, nil
+	})
+	if _, err := cache.get(t.Context(), "p", "f"); !errors.Is(err, boom) {
+		t.Errorf("got %v", err)
+	}
+	fail = false
+	if _, err := cache.get(t.Context(), "p", "f"); err != nil {
+		t.Errorf("got %v", err)
+	}
+}
