@@ -10,6 +10,7 @@ ARGS    ?=
 export GOFLAGS += -buildvcs=false
 export FLINT_TEST_BINARY     ?= $(CURDIR)/bin/flint
 export FLINT_TEST_TOOLCHAINS ?= $(CURDIR)/.tools/toolchains
+export FLINT_TEST_SEEDS      ?= $(CURDIR)/.tools/seeds
 
 .PHONY: help setup build run demo test lint check bench fuzz clean
 
@@ -32,6 +33,7 @@ test: ## run all tests with the race detector; PKG=./store/... for some
 	@scripts/setup --for test
 	@$(MAKE) --no-print-directory build
 	@bin/flint runtimes install node-22 --data .tools
+	@mkdir -p '$(FLINT_TEST_SEEDS)'
 	@scripts/test $(PKG)
 
 lint: ## run the linters; the first time compiles them, which takes minutes

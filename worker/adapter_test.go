@@ -143,7 +143,11 @@ func (s *session) read() {
 				c <- int(binary.BigEndian.Uint32(payload))
 			}
 		case frame.Cancel:
-			if !strings.Contains(s.heads[h.ID], "/deaf") {
+			switch {
+			case strings.Contains(s.heads[h.ID], "/deaf"):
+			case strings.Contains(s.heads[h.ID], "/goes-on"):
+				s.answer(h.ID, 500, nil, frame.End|frame.Abandoned)
+			default:
 				s.answer(h.ID, 500, nil, frame.End)
 			}
 		case frame.Drain:
@@ -162,7 +166,7 @@ func (s *session) serve(id uint32) {
 			<-s.adapter.release
 			s.answer(id, 200, []byte("released"), frame.End)
 		}()
-	case "/never", "/deaf":
+	case "/never", "/deaf", "/goes-on":
 		s.send(frame.Log, 0, id, []byte("\x00begun\n"))
 	case "/crash":
 		s.send(frame.Log, 0, id, []byte("\x01last words\n"))

@@ -51,7 +51,8 @@ type worker struct {
 	// Owned by the group's lock once the worker has a group.
 	concurrency int
 	inFlight    int
-	overdue     int // calls that missed their deadline and have not ended
+	overdue     int  // calls that missed their deadline and have not ended
+	spent       bool // work that nobody waits for goes on in it: no new calls
 	draining    bool
 	idleSince   time.Time
 	onEnd       func() // lets go of the package
@@ -221,6 +222,9 @@ func (w *worker) readFrame(r *bufio.Reader) error {
 		w.mu.Lock()
 		delete(w.calls, h.ID)
 		w.mu.Unlock()
+		if h.Flags&frame.Abandoned != 0 {
+			g.spend(w)
+		}
 		g.release(w, overdue)
 	}
 	return nil

@@ -106,7 +106,7 @@ func (g *group) leave(wt *waiter, why error) error {
 // may be stuck and about to be killed: it gets no others until it has shown that it is not.
 func (g *group) free() *worker {
 	for _, w := range g.workers {
-		if w.inFlight < w.concurrency && !w.draining && w.overdue <= 0 {
+		if w.inFlight < w.concurrency && !w.draining && !w.spent && w.overdue <= 0 {
 			return w
 		}
 	}
@@ -134,6 +134,13 @@ func (g *group) suspect(w *worker) {
 	w.overdue++
 }
 
+// spend sees to it that a worker gets no more calls, and goes with its last one.
+func (g *group) spend(w *worker) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	w.spent = true
+}
+
 // release gives a slot back. overdue: its call ended after its deadline.
 func (g *group) release(w *worker, overdue bool) {
 	g.mu.Lock()
@@ -148,7 +155,10 @@ func (g *group) release(w *worker, overdue bool) {
 	if w.inFlight == 0 {
 		w.idleSince = time.Now()
 		g.lastUse = w.idleSince
-		if g.replaced {
+		if w.spent {
+			w.draining = true
+			g.pool.tasks.Go(func() { w.kill("a call in it was given up and could not be stopped") })
+		} else if g.replaced {
 			g.drain(w)
 		}
 	}

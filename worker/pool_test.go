@@ -140,6 +140,18 @@ func TestDeadlines(t *testing.T) {
 			t.Errorf("next call: %v, %d loads", err, b.adapter.loads.Load())
 		}
 	})
+	t.Run("one in which the work goes on is replaced", func(t *testing.T) {
+		loads := b.adapter.loads.Load()
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 20*time.Millisecond, late)
+		defer cancel()
+		if _, _, err := b.get(ctx, target, "/goes-on", nil); !errors.Is(err, late) {
+			t.Errorf("got %v", err)
+		}
+		if _, _, err := b.get(t.Context(), target, "/", nil); err != nil || b.adapter.loads.Load() != loads+1 {
+			t.Errorf("next call: %v, %d loads, want %d", err, b.adapter.loads.Load(), loads+1)
+		}
+		waitFor(t, "the old worker to go", func() bool { return liveLoaded(b) == 1 })
+	})
 	t.Run("one that does not is killed, and its neighbours hear why", func(t *testing.T) {
 		neighbour := make(chan error, 1)
 		go func() {

@@ -32,6 +32,8 @@ const (
 const (
 	End     uint8 = 1 << 0 // the body of this direction is complete
 	Dropped uint8 = 1 << 1 // on Log: older output was thrown away before this
+	// Abandoned is set on a Response that answers Cancel: the work could not be stopped and goes on.
+	Abandoned uint8 = 1 << 2
 )
 
 // Sizes, in bytes.

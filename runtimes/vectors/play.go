@@ -55,7 +55,14 @@ func (c Conversation) Play(t *testing.T, l *Worker) {
 		p.send(&sending{Type: "load"})
 		p.expect(&expectation{Type: "ready"})
 	}
-	for _, s := range c.Steps {
+	at := 0
+	defer func() {
+		if t.Failed() {
+			t.Logf("at step %d of %q", at, c.Name)
+		}
+	}()
+	for i, s := range c.Steps {
+		at = i + 1
 		switch {
 		case s.Send != nil:
 			p.send(s.Send)

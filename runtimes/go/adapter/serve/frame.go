@@ -27,7 +27,10 @@ const (
 	typeDrain
 )
 
-const flagEnd byte = 1
+const (
+	flagEnd       byte = 1
+	flagAbandoned byte = 4 // on the answer to a cancel: the function's goroutine goes on
+)
 
 const (
 	headerSize    = 10

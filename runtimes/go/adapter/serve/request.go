@@ -60,6 +60,7 @@ type request struct {
 	window  int       // bytes of the answer's body that may be sent
 	begun   bool      // the head of the answer is sent
 	over    bool      // the end of the answer is sent: nothing may follow
+	working bool      // the function runs
 	silent  bool      // logging is off
 	noticed bool      // the notice about native output is sent
 }
@@ -98,6 +99,8 @@ func (r *request) serve() {
 		r.s.native.drain()
 		r.answer(reply, failure)
 	}()
+	r.setWorking(true)
+	defer r.setWorking(false)
 	reply = r.s.handle(call)
 	returned = true
 }
@@ -197,7 +200,7 @@ func (r *request) answer(reply Reply, failure string) {
 		body = body[n:]
 		r.window -= n
 		if len(body) == 0 {
-			alone := r.end(head, piece)
+			alone := r.end(flagEnd, head, piece)
 			r.mu.Unlock()
 			if !alone {
 				r.s.out.yield()
@@ -225,19 +228,31 @@ func (r *request) send(flags byte, head, piece []byte) {
 
 // end queues the last piece of the answer. The server forgets the request first: Flint may use the id again as soon
 // as it has read the frame. It reports whether no other request is in flight. The caller holds mu.
-func (r *request) end(head, piece []byte) (alone bool) {
+func (r *request) end(flags byte, head, piece []byte) (alone bool) {
 	r.over = true
 	r.room.Broadcast()
-	return r.s.forget(r, func() { r.send(flagEnd, head, piece) })
+	return r.s.forget(r, func() { r.send(flags, head, piece) })
 }
 
-// cancel answers at once. The function's goroutine goes on until it returns, unheard.
+// cancel answers at once. A goroutine cannot be stopped: one that works goes on until it returns, unheard, and Flint is
+// told of it.
 func (r *request) cancel() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.over {
-		r.end([]byte(`{"status":500,"headers":{}}`), nil)
+	if r.over {
+		return
 	}
+	flags := flagEnd
+	if r.working {
+		flags |= flagAbandoned
+	}
+	r.end(flags, []byte(`{"status":500,"headers":{}}`), nil)
+}
+
+func (r *request) setWorking(working bool) {
+	r.mu.Lock()
+	r.working = working
+	r.mu.Unlock()
 }
 
 // grow widens the window.

@@ -131,6 +131,13 @@ func failed(id uint32) got {
 	return got{Type: frame.Response, Flags: frame.End, ID: id, Head: `{"status":500,"headers":{}}`}
 }
 
+// abandoned is the answer to a cancel whose goroutine goes on.
+func abandoned(id uint32) got {
+	g := failed(id)
+	g.Flags |= frame.Abandoned
+	return g
+}
+
 func logged(id uint32, stream byte, text string) got {
 	return got{Type: frame.Log, ID: id, Body: string(stream) + text}
 }
@@ -303,7 +310,7 @@ func TestCancel(t *testing.T) {
 			p.request(frame.End, 1, plain, "")
 			p.expect(logged(1, 0, "start\n"))
 			p.send(frame.Cancel, 0, 1, "")
-			p.expect(failed(1))
+			p.expect(abandoned(1))
 			p.request(frame.End, 1, plain, "again")
 			p.expect(got{Type: frame.Response, Flags: frame.End, ID: 1, Head: ok, Body: "again"})
 			close(p.block)
@@ -409,7 +416,7 @@ func TestNativeOutput(t *testing.T) {
 		p.server.printed(0, []byte("to the newest, which is silent\n"))
 		p.expect()
 		p.send(frame.Cancel, 0, 2, "")
-		p.expect(failed(2))
+		p.expect(abandoned(2))
 		p.server.printed(0, []byte("back\n"))
 		p.expect(logged(1, 0, "back\n"))
 		close(p.block)

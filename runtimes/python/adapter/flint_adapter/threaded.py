@@ -17,7 +17,7 @@ from .connection import Connection
 from .output import current
 
 CONCURRENCY = 1
-LOG_DELAY = 20  # milliseconds after which log text of a running call is sent
+LOG_DELAY = 20  # milliseconds after which log text of a running call is sent, and a signal repeated
 READ = 256 << 10
 SIGNAL = signal.SIGRTMIN + 7 if hasattr(signal, "SIGRTMIN") else signal.SIGUSR2
 
@@ -109,7 +109,7 @@ class Threaded(Connection):
             ready = select.poll()
             ready.register(self.sock, select.POLLIN)
             while True:
-                if not ready.poll(LOG_DELAY if self.running is not None else None):
+                if not ready.poll(LOG_DELAY if self.calls else None):
                     self.flush()
                     continue
                 data = self.sock.recv(READ)
