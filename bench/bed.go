@@ -57,9 +57,9 @@ func openBed(ctx context.Context, parent, program string, log io.Writer) (*bed, 
 	return b, err
 }
 
-// build compiles a package of this module.
+// build compiles a program: a package of this module, or a file.
 func (b *bed) build(ctx context.Context, pkg, output string) error {
-	b.say("building %s", pkg)
+	b.say("building %s", filepath.Base(output))
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", output, pkg)
 	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -39,8 +40,15 @@ func interpreter(language string, args ...string) func(context.Context, *bed) (s
 
 // hello is the bare start of a compiled language: a program that does nothing.
 func hello(ctx context.Context, b *bed) (string, []string, error) {
+	source, err := sources.ReadFile("testdata/hello/main.go")
+	if err != nil {
+		return "", nil, err
+	}
 	program := filepath.Join(b.dir, "hello")
-	return program, nil, b.build(ctx, "flint/bench/testdata/hello", program)
+	if err := os.WriteFile(program+".go", source, 0o600); err != nil {
+		return "", nil, err
+	}
+	return program, nil, b.build(ctx, program+".go", program)
 }
 
 // coldRow is one language: first calls beside bare starts. Times are microseconds.

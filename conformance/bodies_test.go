@@ -42,7 +42,10 @@ var bodyCases = []testCase{
 	badJSON("invalid JSON", `{"not json":`),
 	badJSON("no JSON at all", ""),
 	bodyCase("body of type JSON", "requestBodyAuto", "application/json", object, `{"key1":"OK"}`),
-	bodyCase("body of type JSON with a charset", "requestBodyAuto", "application/json; charset=utf-8", object, `{"key1":"OK"}`),
+	{
+		name: "body of type JSON with a charset", exchange: exchange{action: "requestBodyAuto", method: "POST", body: object, headers: map[string]string{"content-type": "application/json; charset=utf-8"}},
+		want: func(l *language) string { return choose(l.exactJSON, "string:"+object, `{"key1":"OK"}`) },
+	},
 	bodyCase("body of type JSON in mixed case", "requestBodyAuto", "ApPlIcAtIoN/JSON", object, `{"key1":"OK"}`),
 	bodyCase("body of type text", "requestBodyAuto", "text/plain", "Hello", "string:Hello"),
 	bodyCase("body of a type that ends like JSON", "requestBodyAuto", "not-application/json", object, "string:"+object),

@@ -18,6 +18,8 @@ type language struct {
 	firstWins    bool // of query keys that are repeated
 	oneCookie    bool // only one set-cookie header can be answered
 	noMissing    bool // a function cannot forget its return value
+	exactJSON    bool // body is parsed for the type application/json alone, without parameters
+	badEscapes   bool // a query with a bad escape fails the call
 
 	exception []string // what errors hold after an exception
 	broken    []broken
@@ -35,6 +37,8 @@ type broken struct {
 // canonical texts, by name.
 var canonical = map[string]string{
 	"true":   "true",
+	"object": `{"objectKey":"objectValue"}`,
+	"list":   `["arrayValue"]`,
 	"notice": "Native logs detected. Use context.log() or context.error() for better experience.",
 	"return": "Return statement missing. return context.res.empty() if no response is expected.",
 }
@@ -102,9 +106,13 @@ var languages = map[string]language{
 		},
 	},
 	"go": {
-		entrypoint:  "main.go",
-		text:        map[string]string{"notice": "Native logs detected. Use context.Log() or context.Error() for better experience."},
-		decodesPath: true, decodesQuery: true, firstWins: true, noMissing: true,
+		entrypoint: "main.go",
+		text: map[string]string{
+			"notice": "Native logs detected. Use context.Log() or context.Error() for better experience.",
+			"object": `map[string]string{"objectKey":"objectValue"}`,
+			"list":   `[]string{"arrayValue"}`,
+		},
+		decodesPath: true, decodesQuery: true, firstWins: true, noMissing: true, exactJSON: true, badEscapes: true,
 		exception: []string{"Error!"},
 		broken: []broken{
 			{

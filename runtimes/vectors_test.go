@@ -88,8 +88,13 @@ func worker(t *testing.T, l *runtimes.Language, executable string) *vectors.Work
 	if w.Entrypoint == "" {
 		t.Skipf("%s has no fixture with a main.* or index.* yet", l.Name)
 	}
+	work := t.TempDir() // the fixture stays clean of what a language leaves beside its sources
+	if err := os.CopyFS(work, os.DirFS(w.Code)); err != nil {
+		t.Fatal(err)
+	}
+	w.Code = work
 	if w.Compiled {
-		w.Code = build(t, dir, w.Code, executable, w.Entrypoint)
+		build(t, dir, work, executable, w.Entrypoint)
 		w.Args = []string{filepath.Join(w.Code, l.Worker.Exec)}
 		return w
 	}
@@ -100,13 +105,9 @@ func worker(t *testing.T, l *runtimes.Language, executable string) *vectors.Work
 	return w
 }
 
-// build runs the language's hooks on a copy of the fixture, as a build does, and returns the directory.
-func build(t *testing.T, dir, fixture, executable, entrypoint string) string {
+// build runs the language's hooks in the work directory, as a build does.
+func build(t *testing.T, dir, work, executable, entrypoint string) {
 	t.Helper()
-	work := t.TempDir()
-	if err := os.CopyFS(work, os.DirFS(fixture)); err != nil {
-		t.Fatal(err)
-	}
 	home, _ := os.UserCacheDir()                                                            // none: the temporary directory serves
 	cache := filepath.Join(cmp.Or(home, os.TempDir()), "flint-vectors", filepath.Base(dir)) // a fresh one would compile the standard library every time
 	if err := os.MkdirAll(cache, 0o700); err != nil {
@@ -123,7 +124,6 @@ func build(t *testing.T, dir, fixture, executable, entrypoint string) string {
 	if out, err := run.CombinedOutput(); err != nil {
 		t.Fatalf("build of the fixture: %v\n%s", err, out)
 	}
-	return work
 }
 
 // TestCodecVectors holds internal/frame to the golden bytes that adapters can be tested with, too.

@@ -166,8 +166,8 @@ func (c *Client) Built(ctx context.Context, function, deployment string) (d *Dep
 	return d, err
 }
 
-// BuildTimeout bounds a build of a test.
-const BuildTimeout = 3 * time.Minute
+// BuildTimeout bounds a build of a test. The first one of a compiled language on a machine compiles its library.
+const BuildTimeout = 8 * time.Minute
 
 // Build makes a function, gives it variables and files, and waits for the end of its build.
 func (c *Client) Build(t testing.TB, f Function, variables, files map[string]string) (*Function, *Deployment) {

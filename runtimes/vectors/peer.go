@@ -30,7 +30,8 @@ type peer struct {
 	conn     *net.UnixConn
 	r        *bufio.Reader
 	wait     func() error
-	output   *bytes.Buffer
+	output   *bytes.Buffer // what the worker prints
+	stray    []byte        // its log of no request
 	held     []byte
 	manual   bool
 	calls    map[uint32]*exchange
@@ -195,7 +196,7 @@ func (p *peer) take(h frame.Header, payload []byte) {
 		return
 	case frame.Log:
 		if h.ID == 0 {
-			p.output.Write(payload[1:])
+			p.stray = append(p.stray, payload[1:]...)
 			return
 		}
 	case frame.Response, frame.Data, frame.Window:

@@ -120,8 +120,8 @@ func start(t *testing.T, l *Worker, env map[string]string) *peer {
 		if !p.exited {
 			_ = cmd.Wait()
 		}
-		if t.Failed() && p.output.Len() > 0 {
-			t.Logf("the worker printed:\n%s", p.output)
+		if t.Failed() {
+			t.Logf("the worker printed:\n%s\nand logged for no request:\n%s", p.output, p.stray)
 		}
 	})
 	_ = listener.SetDeadline(time.Now().Add(patience))
