@@ -45,7 +45,9 @@ func newRuntimes() *cobra.Command {
 				return err
 			}
 			for _, id := range ids {
-				fmt.Fprintf(cmd.ErrOrStderr(), "%s: fetching, which takes up to a minute\n", id)
+				if r, ok := catalog.Lookup(id); ok && (r.Toolchain == nil || !r.Toolchain.Installed) {
+					fmt.Fprintf(cmd.ErrOrStderr(), "%s: fetching, which takes up to a minute\n", id)
+				}
 				if err := catalog.Install(cmd.Context(), id, cmd.ErrOrStderr()); err != nil {
 					return err
 				}

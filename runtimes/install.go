@@ -49,7 +49,7 @@ func (k *Catalog) Install(ctx context.Context, id string, out io.Writer) error {
 			match = v.Match
 		}
 	}
-	args := []string{"install", "--prefix", scratch, "--no-audit", "--no-fund", "--no-save", "--loglevel=error"}
+	args := []string{"install", "--prefix", scratch, "--no-audit", "--no-fund", "--no-save", "--no-update-notifier", "--loglevel=error"}
 	for _, pkg := range r.Language.Toolchain.NPM {
 		args = append(args, strings.NewReplacer("{version}", r.Version, "{match}", match).Replace(pkg))
 	}
