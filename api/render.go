@@ -65,6 +65,7 @@ func (x *exchange) render(out any) error {
 	}
 	if _, ok := out.(NoContent); ok {
 		x.status = http.StatusNoContent
+		x.w.Header().Set("Content-Type", "text/plain; charset=UTF-8") // the Python client fails without any
 		x.w.WriteHeader(x.status)
 		return nil
 	}

@@ -15,7 +15,6 @@ import (
 
 // TestAKilledWorker kills a worker in the middle of a call.
 func TestAKilledWorker(t *testing.T) {
-	t.Parallel()
 	n := node.Start(t, node.Options{})
 	for language, entrypoint := range map[string]string{"node": "index.js", "python": "main.py"} {
 		t.Run(language, func(t *testing.T) {
@@ -56,11 +55,10 @@ func TestAKilledWorker(t *testing.T) {
 
 // TestAKilledNode kills the node under load, again and again, and balances the books each time.
 func TestAKilledNode(t *testing.T) {
-	t.Parallel()
 	data := t.TempDir()
 	runs := newRunCounter(t)
 	n := launch(t, data)
-	f := n.Deploy(t, node.Function{ID: "ledger", Runtime: runtime(t, n, "node"), Entrypoint: "index.js", Timeout: 5, Execute: []string{"any"}},
+	f := n.Deploy(t, node.Function{ID: "ledger", Runtime: runtime(t, n, "node"), Entrypoint: "index.js", Timeout: 30, Execute: []string{"any"}},
 		map[string]string{"COUNTER": runs.URL}, map[string]string{"index.js": read(t, "functions/count.js")})
 	for round := range 3 {
 		l := startLoad(n, f)
@@ -119,7 +117,6 @@ func unfinished(t *testing.T, n *node.Node, f *node.Function) {
 
 // TestAKilledNodeLeavesNothing kills a node while functions and builds run that do not end by themselves.
 func TestAKilledNodeLeavesNothing(t *testing.T) {
-	t.Parallel()
 	data := t.TempDir()
 	n := launch(t, data)
 	language := runtime(t, n, "node")
@@ -166,11 +163,10 @@ func TestAKilledNodeLeavesNothing(t *testing.T) {
 
 // TestStoppingUnderLoad stops the node with SIGTERM: what it has accepted, it finishes.
 func TestStoppingUnderLoad(t *testing.T) {
-	t.Parallel()
 	data := t.TempDir()
 	runs := newRunCounter(t)
 	n := launch(t, data)
-	f := n.Deploy(t, node.Function{ID: "stopped", Runtime: runtime(t, n, "node"), Entrypoint: "index.js", Timeout: 15, Execute: []string{"any"}},
+	f := n.Deploy(t, node.Function{ID: "stopped", Runtime: runtime(t, n, "node"), Entrypoint: "index.js", Timeout: 30, Execute: []string{"any"}},
 		map[string]string{"COUNTER": runs.URL}, map[string]string{"index.js": read(t, "functions/count.js")})
 	l := startLoad(n, f)
 	if err := l.wait(t.Context(), 50); err != nil {

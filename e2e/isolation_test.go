@@ -164,18 +164,25 @@ func (s *spy) cannotReachSockets(t *testing.T) {
 
 // TestGreedyFunctions lets functions take what they can get, and looks at their neighbour.
 func TestGreedyFunctions(t *testing.T) {
-	t.Parallel()
 	n := node.Start(t, node.Options{})
 	neighbour := newSpy(t, n, "neighbour", 15)
-	greedy := newSpy(t, n, "greedy", 6)
-	for _, c := range []struct{ name, code, layer, want string }{
-		{"memory", "const kept = []; for (;;) kept.push(Buffer.alloc(20e6, 1))", "memory limit", "out of memory"},
-		{"processes", "child.spawn('sh', ['-c', 'bomb() { bomb | bomb & }; bomb'], { stdio: 'ignore' }); await new Promise(() => {})", "process limit", ""},
-		{"files of /tmp", "for (let i = 0; i < 50; i++) fs.writeFileSync('/tmp/f' + i, Buffer.alloc(50e6))", "", ""},
+	greedy := newSpy(t, n, "greedy", 30)
+	for _, c := range []struct {
+		name, code, layer string
+		timeout           int
+		want              string
+	}{
+		{"memory", "const kept = []; for (;;) kept.push(Buffer.alloc(20e6, 1))", "memory limit", 30, "out of memory"},
+		{"processes", "child.spawn('sh', ['-c', 'bomb() { bomb | bomb & }; bomb'], { stdio: 'ignore' }); await new Promise(() => {})", "process limit", 4, "timed out"},
+		{"files of /tmp", "for (let i = 0; i < 50; i++) fs.writeFileSync('/tmp/f' + i, Buffer.alloc(50e6))", "", 30, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.layer != "" && !strings.Contains(doctor(t, n), "ok  "+c.layer) {
 				t.Skipf("this machine has no %s", c.layer)
+			}
+			greedy.function.Timeout = c.timeout
+			if err := n.Update(t.Context(), *greedy.function); err != nil {
+				t.Fatal(err)
 			}
 			ended := make(chan *node.Execution, 1)
 			go func() { // ends with the call
@@ -201,6 +208,10 @@ func TestGreedyFunctions(t *testing.T) {
 					}
 				default:
 				}
+			}
+			greedy.function.Timeout = 30 // a new worker may be needed, on a busy machine
+			if err := n.Update(t.Context(), *greedy.function); err != nil {
+				t.Fatal(err)
 			}
 			if value, failure := greedy.run(t, "return 2"); value != 2.0 {
 				t.Errorf("the next call answers %v (%s)", value, failure)

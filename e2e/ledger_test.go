@@ -149,11 +149,11 @@ func (l *load) balance(t *testing.T, n *node.Node, f *node.Function, runs *runCo
 		if err != nil || !e.Final() || e.Code != status {
 			t.Errorf("execution %s, which was answered with %d, is %+v, %v", id, status, e, err)
 		}
-		if ran := runs.of(id); ran != 1 {
+		if ran := runs.of(id); ran > 1 || status == http.StatusOK && ran != 1 {
 			t.Errorf("execution %s, which was answered with %d, ran %d times", id, status, ran)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second+30*time.Second) // the function's timeout, and half a minute
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second+30*time.Second) // the function's timeout, and half a minute
 	defer cancel()
 	failed := 0
 	for _, id := range l.accepted {

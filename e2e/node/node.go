@@ -277,7 +277,7 @@ type lines struct {
 }
 
 // maxLog bounds what is kept of the log: its end.
-const maxLog = 1 << 20
+const maxLog = 64 << 10
 
 func newLines() *lines { return &lines{announced: make(chan string, 1)} }
 

@@ -1,23 +1,26 @@
-"""Runs `def main`: one call at a time, on the main thread; another thread reads the connection.
+"""Runs `def main`: one call at a time, on the main thread.
 
 The function runs where its module was imported, as code that was never meant for threads needs (a database handle of the
-module, signal handlers), and where a signal can interrupt it even while it waits in the kernel.
+module, signal handlers), and where a signal can interrupt it even while it waits in the kernel. The main thread reads the
+connection itself between calls, because handing every call from thread to thread costs more than the call. A second thread
+looks after a call that takes longer: it reads the connection meanwhile, sends log text, and repeats the signal of a cancel.
 """
 
+import collections
 import contextvars
 import inspect
 import os
-import queue
-import select
 import signal
+import socket
 import threading
+import time
 
 from . import frames
 from .connection import Connection
 from .output import current
 
 CONCURRENCY = 1
-LOG_DELAY = 20  # milliseconds after which log text of a running call is sent, and a signal repeated
+TICK = 0.02  # seconds between two looks of the second thread
 READ = 256 << 10
 SIGNAL = signal.SIGRTMIN + 7 if hasattr(signal, "SIGRTMIN") else signal.SIGUSR2
 
@@ -27,12 +30,16 @@ class Interrupted(BaseException):
 
 
 class Threaded(Connection):
+    """The lock guards what the connection has read. The second thread reads only under it, and only while a call runs."""
+
     def __init__(self, function, loop):
         super().__init__(function, threading.RLock())
         self.loop = loop
         self.main = threading.get_ident()
-        self.queue = queue.SimpleQueue()  # never longer than the calls that Flint has open
+        self.queue = collections.deque()  # never longer than the calls that Flint has open
         self.running = None
+        self.parked = False  # the second thread waits for work
+        self.work = threading.Event()
         self.sock = None
 
     def serve(self, sock, parser):
@@ -40,11 +47,29 @@ class Threaded(Connection):
         self.sock = sock
         self.parser = parser
         signal.signal(SIGNAL, self.interrupt)
-        threading.Thread(target=self.read, name="flint", daemon=True).start()
+        threading.Thread(target=self.watch, name="flint", daemon=True).start()
+        self.take(b"")
         while True:
-            call = self.queue.get()
-            if not call.done:
-                self.run(call)
+            while self.queue:
+                self.run(self.queue.popleft())
+            try:
+                data = self.sock.recv(READ)
+            except OSError:
+                os._exit(0)
+            if not data:
+                os._exit(0)
+            self.take(data)
+
+    def take(self, data):
+        try:
+            with self.lock:
+                self.feed(data)
+                if self.parked and self.queue:
+                    self.parked = False
+                    self.work.set()
+        except frames.ProtocolError as e:
+            os.write(2, ("protocol error: %s\n" % e).encode())
+            os._exit(1)
 
     def owner(self):
         """The call that the running code belongs to, whatever thread it runs on; while a module loads, its collector."""
@@ -62,9 +87,11 @@ class Threaded(Connection):
                     self.running = call
                 result = contextvars.copy_context().run(self.invoke, call)
             finally:
-                self.running = None
+                with self.lock:
+                    self.running = None
         except Interrupted:
-            self.running = None
+            with self.lock:
+                self.running = None
             call.cancel()
         except SystemExit:
             with self.lock:
@@ -96,55 +123,58 @@ class Threaded(Connection):
         return result
 
     def interrupt(self, signum, frame):
-        """Not in the middle of a frame: the thread that reads repeats the signal."""
+        """Raise, but not in the middle of a frame: the signal comes again."""
         call = self.running
         if call is not None and call.cancelled and not self.lock._is_owned():
             raise Interrupted()
 
-    # On the thread that reads.
+    # On the second thread.
 
-    def read(self):
+    def watch(self):
+        seen = None
+        while True:
+            with self.lock:
+                self.parked = not self.calls
+                if self.parked:
+                    self.work.clear()
+            if self.parked:
+                self.work.wait()
+            time.sleep(TICK)
+            with self.lock:
+                call = self.running
+                if call is not None and call is seen:
+                    self.look_after(call)
+                seen = call
+
+    def look_after(self, call):
         try:
-            self.feed(b"")
-            ready = select.poll()
-            ready.register(self.sock, select.POLLIN)
             while True:
-                if not ready.poll(LOG_DELAY if self.calls else None):
-                    self.flush()
-                    continue
-                data = self.sock.recv(READ)
+                data = self.sock.recv(READ, socket.MSG_DONTWAIT)
                 if not data:
                     os._exit(0)
-                self.feed(data)
-        except frames.ProtocolError as e:
-            os.write(2, ("protocol error: %s\n" % e).encode())
-            os._exit(1)
+                self.take(data)
+        except BlockingIOError:
+            pass
         except OSError:
             os._exit(0)
+        if call.done:
+            return
+        if call.cancelled:
+            signal.pthread_kill(self.main, SIGNAL)
+        else:
+            self.hurry(call)
+
+    # On both.
 
     def begin(self, call):
-        self.queue.put(call)
+        self.queue.append(call)
 
     def abort(self, call):
         """Answer at once for a call that has not begun; one that runs answers when it is back."""
         with self.lock:
             call.cancelled = True
-            if call is self.running:
-                signal.pthread_kill(self.main, SIGNAL)
-            else:
+            if call is not self.running:  # else look_after sends the signal
                 call.cancel()
-
-    def flush(self):
-        with self.lock:
-            call = self.running
-            if call is None or call.done:
-                return
-            if call.cancelled:
-                signal.pthread_kill(self.main, SIGNAL)
-            else:
-                self.hurry(call)
-
-    # On both.
 
     def send(self, out):
         try:
