@@ -103,7 +103,7 @@ func (s coldStart) measure(ctx context.Context, b *bed, o options) (*coldRow, er
 		return nil, err
 	}
 	var calls, starts []time.Duration
-	const before = 2 // not counted: caches fill, and the pool learns that it is needed
+	const before = 8 // not counted: caches fill, and the pool makes as many stems as it will want
 	hits := 0
 	for i := range before + o.starts {
 		if i == before {

@@ -136,8 +136,7 @@ func (i *Invoker) Run(ctx context.Context, c *Call) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.execution.ResponseHeaders = storedHeaders(a.headers)
-	if err := i.config.Store.AppendExecution(a.record(), a.execution); err != nil {
+	if err := i.append(a); err != nil {
 		return nil, err
 	}
 	i.finished(a)
@@ -184,6 +183,7 @@ type attempt struct {
 	headers   []flint.Header // after the contract's rules
 	cause     error          // why the function did not answer
 	begun     time.Time
+	expected  bool // the store awaits its record
 	ctx       context.Context //nolint:containedctx // the call's own deadline; ends with the attempt
 	cancel    context.CancelFunc
 }
@@ -208,8 +208,13 @@ func (i *Invoker) attempt(ctx context.Context, t *target, c *Call) (*attempt, er
 	}
 	// The function finishes what it began although its caller has gone.
 	a.ctx, a.cancel = i.deadline(context.WithoutCancel(ctx), t, c)
+	if !c.async {
+		i.config.Store.Expect(1)
+		a.expected = true
+	}
 	response, output, err := i.config.Pool.Do(a.ctx, t.worker, request)
 	if errors.Is(err, flint.ErrTooBusy) || errors.Is(err, flint.ErrShuttingDown) {
+		i.arrived(a)
 		a.cancel()
 		return nil, err
 	}
@@ -325,6 +330,21 @@ func (a *attempt) next() ([]byte, error) {
 
 // record is the context under which an execution is written: the call may be over.
 func (a *attempt) record() context.Context { return context.WithoutCancel(a.ctx) }
+
+// append writes the record of a synchronous call.
+func (i *Invoker) append(a *attempt) error {
+	a.execution.ResponseHeaders = storedHeaders(a.headers)
+	i.arrived(a)
+	return i.config.Store.AppendExecution(a.record(), a.execution)
+}
+
+// arrived takes back the announcement of a record.
+func (i *Invoker) arrived(a *attempt) {
+	if a.expected {
+		a.expected = false
+		i.config.Store.Expect(-1)
+	}
+}
 
 // finished counts and logs a finished call.
 func (i *Invoker) finished(a *attempt) {

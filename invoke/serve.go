@@ -57,8 +57,7 @@ func (i *Invoker) serveStream(a *attempt, piece []byte, w http.ResponseWriter) {
 		}
 		piece, err = a.next()
 	}
-	a.execution.ResponseHeaders = storedHeaders(a.headers)
-	recordErr := i.config.Store.AppendExecution(a.record(), a.execution)
+	recordErr := i.append(a)
 	if recordErr != nil {
 		i.config.Logger.Error("execution not recorded", errAttr(recordErr))
 	}
@@ -70,8 +69,7 @@ func (i *Invoker) serveStream(a *attempt, piece []byte, w http.ResponseWriter) {
 
 // serveWhole writes an answer that is complete, after its record.
 func (i *Invoker) serveWhole(a *attempt, body []byte, w http.ResponseWriter, page Page) error {
-	a.execution.ResponseHeaders = storedHeaders(a.headers)
-	if err := i.config.Store.AppendExecution(a.record(), a.execution); err != nil {
+	if err := i.append(a); err != nil {
 		return err
 	}
 	i.finished(a)

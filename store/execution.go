@@ -132,6 +132,11 @@ func addExecution(ctx context.Context, t *tx, args []any) error {
 	return err
 }
 
+// Expect announces n appends, or takes an announcement back when n is negative. Announced rows share commits with those
+// that come at the same time; an append that was not announced is only less well served. An announcement is taken back
+// before the append itself.
+func (s *Store) Expect(n int) { s.writer.expected.Add(int64(n)) }
+
 // AppendExecution adds the record of an execution that ended. When it returns nil the row outlives the process. An
 // execution of a function that was deleted while it ran is ErrFunctionNotFound.
 func (s *Store) AppendExecution(ctx context.Context, e *flint.Execution) error {
