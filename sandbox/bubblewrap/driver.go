@@ -47,6 +47,7 @@ type Driver struct {
 	refused  error  // why no sandbox is started at all
 	rooms    *rooms // nil when the host allows no mount namespace without a user namespace
 	noRooms  string // why
+	guard    *guard // nil when the kernel ends the sandboxes with this process
 	filter   []byte
 	base     *base
 	tries    atomic.Uint64 // sandboxes that Findings ran
@@ -103,6 +104,11 @@ func New(cfg Config) (_ *Driver, err error) {
 			// Root needs no capability to write the kernel's settings in /proc, so that no namespace would hold it.
 			d.refused = fmt.Errorf("sandboxes would run as root of the host, which is no isolation: run Flint as another user, "+
 				"or let it give each sandbox a user of its own (%s)", d.noUsers)
+		}
+	}
+	if d.users != nil {
+		if d.guard, err = newGuard(d.log); err != nil {
+			return nil, errors.Join(err, d.Close())
 		}
 	}
 	return d, nil
@@ -216,6 +222,7 @@ func (d *Driver) Close() error {
 		<-s.settled // a start that is under way ends within its deadline
 		errs = append(errs, s.Close())
 	}
+	errs = append(errs, d.guard.close())
 	d.launcher.close()
 	if d.rooms != nil {
 		d.rooms.close()

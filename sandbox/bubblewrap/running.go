@@ -198,6 +198,7 @@ func (s *running) end() {
 			break
 		}
 	}
+	s.driver.guard.forget(s.pid)
 	// It falls to Flint to bury the dead when Flint is the first process of a container.
 	_ = unix.Waitid(unix.P_PIDFD, s.pidfd, nil, unix.WEXITED|unix.WNOHANG, nil)
 }
@@ -369,6 +370,7 @@ func (s *running) release() error {
 		_ = s.status.Close()
 	}
 	if s.pidfd > 0 {
+		s.driver.guard.forget(s.pid)
 		errs = append(errs, unix.Close(s.pidfd))
 	}
 	if s.group != nil {

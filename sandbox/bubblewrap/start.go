@@ -244,6 +244,7 @@ func (s *running) letGo(ctx context.Context, l *launch) error {
 		return fail("watch the sandbox", err)
 	}
 	s.pid, s.pidfd = first.Pid, pidfd
+	s.driver.guard.watch(s.pid)
 	if err := s.limit(); err != nil {
 		return fail("limit the sandbox", err)
 	}
