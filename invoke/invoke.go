@@ -183,7 +183,7 @@ type attempt struct {
 	headers   []flint.Header // after the contract's rules
 	cause     error          // why the function did not answer
 	begun     time.Time
-	expected  bool // the store awaits its record
+	expected  bool            // the store awaits its record
 	ctx       context.Context //nolint:containedctx // the call's own deadline; ends with the attempt
 	cancel    context.CancelFunc
 }
@@ -207,7 +207,9 @@ func (i *Invoker) attempt(ctx context.Context, t *target, c *Call) (*attempt, er
 		a.execution.Permissions = []string{fmt.Sprintf("read(%q)", "user:"+c.Caller.User)}
 	}
 	// The function finishes what it began although its caller has gone.
-	a.ctx, a.cancel = i.deadline(context.WithoutCancel(ctx), t, c)
+	var limit *deadline
+	a.ctx, limit = i.deadline(context.WithoutCancel(ctx), t.function, c.async)
+	a.cancel, request.Begun = limit.stop, limit.run
 	if !c.async {
 		i.config.Store.Expect(1)
 		a.expected = true
@@ -232,17 +234,6 @@ func (i *Invoker) attempt(ctx context.Context, t *target, c *Call) (*attempt, er
 		a.fail(err, response.Output())
 	}
 	return a, nil
-}
-
-var errSoftTimeout = errors.New("Execution timed out.") //nolint:staticcheck // the contract's text, shown as it is
-
-// deadline gives a call its one deadline. Which limit comes first decides what its end is called.
-func (i *Invoker) deadline(ctx context.Context, t *target, c *Call) (context.Context, context.CancelFunc) {
-	limit, cause := t.function.Timeout, errSoftTimeout
-	if !c.async && limit > i.config.Synchronous {
-		limit, cause = i.config.Synchronous, error(flint.ErrSynchronousTimeout)
-	}
-	return context.WithTimeoutCause(ctx, limit, cause)
 }
 
 // fail settles an attempt whose function gave no answer.

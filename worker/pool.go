@@ -138,6 +138,9 @@ func (p *Pool) Do(ctx context.Context, t *Target, r *Request) (*Response, Output
 		}
 		c = w.begin()
 	}
+	if r.Begun != nil {
+		r.Begun()
+	}
 	err = c.transmit(ctx, r)
 	if err == nil {
 		err = c.await(ctx, func() bool { return c.answered })

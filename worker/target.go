@@ -38,6 +38,7 @@ type Request struct {
 	Logging     bool
 	Body        []byte
 	More        io.Reader // what follows Body, when the whole is not in memory; nil: nothing
+	Begun       func()    // called when a worker has the call; nil: nobody asks
 }
 
 // Response is what a function answers, as its adapter sent it: the rules of the contract about headers are not applied.
