@@ -81,6 +81,7 @@ type Config struct {
 	Synchronous time.Duration // wall clock of calls whose caller waits [30 s]
 	Concurrency int           // queued calls that run at once on this node [64]
 	Lease       time.Duration // how long a queued call may go without a sign of life [30 s]
+	StopTimeout time.Duration // how long queued calls that run may take to finish when the node stops [30 s]
 }
 
 // Invoker makes calls. It is safe for concurrent use.
@@ -104,6 +105,9 @@ func New(c Config) *Invoker {
 	}
 	if c.Lease == 0 {
 		c.Lease = 30 * time.Second
+	}
+	if c.StopTimeout == 0 {
+		c.StopTimeout = 30 * time.Second
 	}
 	i := &Invoker{config: c, bell: make(chan struct{}, 1), metrics: newMetrics(c.Registry)}
 	i.targets = newTargets(i.loadTarget)
@@ -206,9 +210,11 @@ func (i *Invoker) attempt(ctx context.Context, t *target, c *Call) (*attempt, er
 	if c.Caller.User != "" {
 		a.execution.Permissions = []string{fmt.Sprintf("read(%q)", "user:"+c.Caller.User)}
 	}
-	// The function finishes what it began although its caller has gone.
+	if !c.async {
+		ctx = context.WithoutCancel(ctx) // the function finishes what it began although its caller has gone
+	}
 	var limit *deadline
-	a.ctx, limit = i.deadline(context.WithoutCancel(ctx), t.function, c.async)
+	a.ctx, limit = i.deadline(ctx, t.function, c.async)
 	a.cancel, request.Begun = limit.stop, limit.run
 	if !c.async {
 		i.config.Store.Expect(1)

@@ -58,6 +58,9 @@ const lostReason = "The node that ran this execution stopped before it finished.
 // idlePoll is how often the queue is looked at although nobody rang: for rows of other nodes, and for expired leases.
 const idlePoll = 5 * time.Second
 
+// busyPause is how long a queued call that found no capacity waits before it is handed back.
+const busyPause = 500 * time.Millisecond
+
 // Settle ends the executions that this node had in an earlier life. It is called once, before Work.
 func (i *Invoker) Settle(ctx context.Context) error {
 	n, err := i.config.Store.SettleExecutions(ctx, i.config.Node, time.Now(), lostReason)
@@ -67,10 +70,25 @@ func (i *Invoker) Settle(ctx context.Context) error {
 	return err
 }
 
-// Work runs queued calls until ctx ends, then lets those that run finish.
+var (
+	errStopping = errors.New("The node was stopped before the function finished.")          //nolint:staticcheck // shown as it is
+	errLost     = errors.New("The execution was settled elsewhere while the function ran.") //nolint:staticcheck // shown as it is
+)
+
+// Work runs queued calls until ctx ends, then lets those that run finish, for a while.
 func (i *Invoker) Work(ctx context.Context) error {
+	life, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stop(nil)
 	var running sync.WaitGroup
-	defer running.Wait()
+	i.pull(ctx, life, &running)
+	patience := time.AfterFunc(i.config.StopTimeout, func() { stop(errStopping) })
+	defer patience.Stop()
+	running.Wait()
+	return nil
+}
+
+// pull claims queued calls and runs them, until ctx ends.
+func (i *Invoker) pull(ctx, life context.Context, running *sync.WaitGroup) {
 	slots := make(chan struct{}, i.config.Concurrency)
 	tick := time.NewTicker(idlePoll)
 	defer tick.Stop()
@@ -78,7 +96,7 @@ func (i *Invoker) Work(ctx context.Context) error {
 		select {
 		case slots <- struct{}{}:
 		case <-ctx.Done():
-			return nil
+			return
 		}
 		e, q, err := i.config.Store.ClaimExecution(ctx, i.config.Node, i.config.Lease)
 		if err != nil && ctx.Err() == nil {
@@ -87,7 +105,7 @@ func (i *Invoker) Work(ctx context.Context) error {
 		if e != nil {
 			running.Go(func() {
 				defer func() { <-slots }()
-				i.runQueued(ctx, e, q)
+				i.runQueued(life, e, q)
 			})
 			continue
 		}
@@ -99,19 +117,18 @@ func (i *Invoker) Work(ctx context.Context) error {
 				i.config.Logger.Error("lost executions cannot be settled", errAttr(err))
 			}
 		case <-ctx.Done():
-			return nil
+			return
 		}
 	}
 }
 
-// runQueued makes a queued call and writes how it ended into its row. The node's stopping does not end it; the lease is
-// extended as long as it runs.
-func (i *Invoker) runQueued(stopping context.Context, e *flint.Execution, q *store.QueuedCall) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(stopping))
-	defer cancel()
+// runQueued makes a queued call and writes how it ended into its row. The lease is extended as long as it runs.
+func (i *Invoker) runQueued(life context.Context, e *flint.Execution, q *store.QueuedCall) {
+	write := context.WithoutCancel(life)
+	ctx, cancel := context.WithCancelCause(life)
 	var lease sync.WaitGroup
 	defer lease.Wait()
-	defer cancel()
+	defer cancel(nil)
 	lease.Go(func() { i.keepLease(ctx, cancel, e.ID, q.Attempt) })
 
 	call := &Call{
@@ -120,13 +137,19 @@ func (i *Invoker) runQueued(stopping context.Context, e *flint.Execution, q *sto
 		ClientIP: q.ClientIP, async: true,
 	}
 	done := i.runOnce(ctx, e, call)
-	if done == nil { // no capacity: somebody else's turn
-		if err := i.config.Store.ReleaseExecution(ctx, e.ID, q.Attempt); err != nil {
+	if done == nil { // no capacity: somebody else's turn, in a while
+		pause := time.NewTimer(busyPause)
+		defer pause.Stop()
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+		}
+		if err := i.config.Store.ReleaseExecution(write, e.ID, q.Attempt); err != nil {
 			i.config.Logger.Error("queued call not handed back", errAttr(err))
 		}
 		return
 	}
-	current, err := i.config.Store.FinishExecution(ctx, done, q.Attempt)
+	current, err := i.config.Store.FinishExecution(write, done, q.Attempt)
 	switch {
 	case err != nil:
 		i.config.Logger.Error("execution not recorded", slog.String("execution_id", string(e.ID)), errAttr(err))
@@ -163,7 +186,7 @@ func (i *Invoker) runOnce(ctx context.Context, e *flint.Execution, call *Call) *
 }
 
 // keepLease says at intervals that a queued call still runs, and gives it up when it has become somebody else's.
-func (i *Invoker) keepLease(ctx context.Context, giveUp context.CancelFunc, id flint.ExecutionID, attempt int64) {
+func (i *Invoker) keepLease(ctx context.Context, giveUp context.CancelCauseFunc, id flint.ExecutionID, attempt int64) {
 	tick := time.NewTicker(i.config.Lease / 3)
 	defer tick.Stop()
 	for {
@@ -174,7 +197,7 @@ func (i *Invoker) keepLease(ctx context.Context, giveUp context.CancelFunc, id f
 				i.config.Logger.Error("lease not extended", slog.String("execution_id", string(id)), errAttr(err))
 			}
 			if lost {
-				giveUp()
+				giveUp(errLost)
 				return
 			}
 		case <-ctx.Done():

@@ -98,7 +98,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	defer pool.Close()
 	invoker := invoke.New(invoke.Config{
 		Store: db, Pool: pool, Runtimes: catalog, Signer: signer, Logger: logger, Registry: registry,
-		Node: node, Endpoint: c.Endpoint, Region: c.Region, Domain: c.Domain, Concurrency: c.CallConcurrency,
+		Node: node, Endpoint: c.Endpoint, Region: c.Region, Domain: c.Domain, Concurrency: c.CallConcurrency, StopTimeout: c.StopTimeout,
 	})
 	builder, err := build.New(build.Config{
 		Store: db, Blobs: blobs, Driver: driver, Files: files, Runtimes: catalog, Signer: signer, Logger: logger, Registry: registry, Built: pool.Warm,
