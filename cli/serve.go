@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 
 	"github.com/spf13/cobra"
@@ -30,6 +32,9 @@ func newServe() *cobra.Command {
 				logger.Info("taking calls", slog.String("addr", n.Addr.String()), slog.String("functions", "*."+c.Domain))
 			})
 			logger.Info("stopped")
+			if errors.Is(err, context.Canceled) && cmd.Context().Err() != nil {
+				return nil // told to stop before it took calls
+			}
 			return err
 		},
 	}

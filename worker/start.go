@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"sort"
 	"strings"
 	"time"
@@ -22,9 +23,6 @@ import (
 
 func errAttr(err error) slog.Attr    { return slog.String("err", err.Error()) }
 func workerAttr(id string) slog.Attr { return slog.String("worker_id", id) }
-
-// stemSize is the size of a stem before it has a function.
-var stemSize = flint.SpecificationBySlug(flint.DefaultSpecification) //nolint:gochecknoglobals // a constant
 
 // open makes the exchange directory of a new worker and the socket in it. The directory is all that the sandbox and the
 // node share: the socket is in it, and the package is mounted into it.
@@ -103,17 +101,25 @@ func (p *Pool) spec(w *worker, rt *runtimes.Runtime, size flint.Specification) s
 }
 
 func limits(size flint.Specification) sandbox.Limits {
+	if size.CPUs >= float64(runtime.NumCPU()) {
+		size.CPUs = 0 // a quota that can hold nobody back only costs
+	}
 	return sandbox.Limits{CPUs: size.CPUs, Memory: int64(size.Memory) << 20, Processes: 512, Tmp: 512 << 20}
 }
 
 // stem starts a worker without code. For compiled languages it is a shell that waits; its listener is returned too,
 // because the program that it becomes has not connected yet.
-func (p *Pool) stem(ctx context.Context, rt *runtimes.Runtime) (*stem, error) {
+func (p *Pool) stem(ctx context.Context, rt *runtimes.Runtime, size flint.Specification) (*stem, error) {
 	w, listener, err := p.open()
 	if err != nil {
 		return nil, err
 	}
-	return p.launch(ctx, w, listener, rt, p.spec(w, rt, stemSize))
+	s, err := p.launch(ctx, w, listener, rt, p.spec(w, rt, size))
+	if err != nil {
+		return nil, err
+	}
+	s.size = size
+	return s, nil
 }
 
 // launch starts the sandbox and, for languages with an adapter of their own, waits for its hello.
@@ -141,6 +147,7 @@ func (p *Pool) launch(ctx context.Context, w *worker, listener *net.UnixListener
 type stem struct {
 	worker   *worker
 	listener *net.UnixListener // nil once the adapter has connected
+	size     flint.Specification
 }
 
 // connect waits for the adapter to connect and to say hello.
@@ -258,7 +265,7 @@ func (p *Pool) start(ctx context.Context, t *Target) (w *worker, err error) {
 	env, code := t.Env, runtimes.CodeDir
 	dedicated := t.Runtime.Language.Worker.NeedsDedicated(t.Env)
 	if !dedicated {
-		if s, err = p.stems.take(ctx, t.Runtime); err != nil {
+		if s, err = p.stems.take(ctx, t.Runtime, t.Size); err != nil {
 			return nil, err
 		}
 		code, err = s.worker.box.Bind(dir, runtimes.CodeDir)
@@ -274,8 +281,10 @@ func (p *Pool) start(ctx context.Context, t *Target) (w *worker, err error) {
 			return nil, err
 		}
 		env, code = nil, runtimes.CodeDir
-	} else if err := s.worker.box.SetLimits(limits(t.Size)); err != nil {
-		return nil, err
+	} else if s.size != t.Size {
+		if err := s.worker.box.SetLimits(limits(t.Size)); err != nil {
+			return nil, err
+		}
 	}
 	w = s.worker
 	if t.Runtime.Language.Worker.Exec != "" {

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"flint"
 	"flint/runtimes"
 )
 
@@ -21,16 +22,18 @@ type stems struct {
 type stemKind struct {
 	runtime *runtimes.Runtime
 	idle    []*stem
+	size    flint.Specification // of the function that came last: the next is probably as large
 	filling bool
 	recent  []time.Time // cold starts within stemMemory
 	used    time.Time
 }
 
 const (
-	stemMemory  = 10 * time.Second // cold starts this recent count towards how many stems are kept
-	stemIdle    = 10 * time.Minute // a runtime that starts nothing for so long keeps no stems
-	maxStems    = 8                // of one runtime
-	stemRetries = 3                // of a refill that fails
+	stemMemory  = 10 * time.Second      // cold starts this recent count towards how many stems are kept
+	stemIdle    = 10 * time.Minute      // a runtime that starts nothing for so long keeps no stems
+	maxStems    = 8                     // of one runtime
+	stemRetries = 3                     // of a refill that fails
+	refillDelay = 50 * time.Millisecond // from a cold start to the making of the next stem
 )
 
 // wantStems is how many stems a runtime should have, given how many cold starts it has had lately.
@@ -50,10 +53,11 @@ func kindOf(rt *runtimes.Runtime) string {
 }
 
 // take returns a stem for the runtime: one that waits, or else a new one.
-func (s *stems) take(ctx context.Context, rt *runtimes.Runtime) (*stem, error) {
+func (s *stems) take(ctx context.Context, rt *runtimes.Runtime, size flint.Specification) (*stem, error) {
 	now := time.Now()
 	s.mu.Lock()
 	k := s.kind(rt, now)
+	k.size = size
 	k.recent = append(k.recent, now)
 	var got *stem
 	for got == nil && len(k.idle) > 0 {
@@ -64,43 +68,52 @@ func (s *stems) take(ctx context.Context, rt *runtimes.Runtime) (*stem, error) {
 			got = nil
 		}
 	}
-	s.fill(k)
+	s.fill(k, refillDelay)
 	s.mu.Unlock()
 	if got != nil {
 		s.pool.metrics.stemHits.Inc()
 		return got, nil
 	}
-	return s.pool.stem(ctx, rt)
+	return s.pool.stem(ctx, rt, size)
 }
 
 // Warm has stems made for a runtime that will be used.
 func (p *Pool) Warm(rt *runtimes.Runtime) {
 	p.stems.mu.Lock()
 	defer p.stems.mu.Unlock()
-	p.stems.fill(p.stems.kind(rt, time.Now()))
+	p.stems.fill(p.stems.kind(rt, time.Now()), 0)
 }
 
 func (s *stems) kind(rt *runtimes.Runtime, now time.Time) *stemKind {
 	k := s.kinds[kindOf(rt)]
 	if k == nil {
-		k = &stemKind{runtime: rt}
+		k = &stemKind{runtime: rt, size: flint.SpecificationBySlug(flint.DefaultSpecification)}
 		s.kinds[kindOf(rt)] = k
 	}
 	k.used = now
 	return k
 }
 
-// fill starts the refill of a kind, one stem after the other, so that it does not take the processors from the calls
-// that made it necessary. The lock is held.
-func (s *stems) fill(k *stemKind) {
+// fill starts the refill of a kind after a while, one stem after the other, so that it does not take the processors from
+// the calls that made it necessary. The lock is held.
+func (s *stems) fill(k *stemKind, after time.Duration) {
 	if k.filling || s.ended || s.pool.config.NoStems || len(k.idle) >= k.want() {
 		return
 	}
 	k.filling = true
 	s.pool.tasks.Go(func() {
+		delay := time.NewTimer(after)
+		defer delay.Stop()
+		select {
+		case <-delay.C:
+		case <-s.pool.ctx.Done():
+		}
 		failures := 0
 		for {
-			made, err := s.pool.stem(s.pool.ctx, k.runtime)
+			s.mu.Lock()
+			size := k.size
+			s.mu.Unlock()
+			made, err := s.pool.stem(s.pool.ctx, k.runtime, size)
 			s.mu.Lock()
 			if err == nil && s.ended {
 				s.mu.Unlock()
@@ -145,7 +158,7 @@ func (s *stems) trim() {
 			}
 		}
 		k.idle = kept
-		s.fill(k)
+		s.fill(k, 0)
 	}
 	s.mu.Unlock()
 	for _, st := range gone {

@@ -216,4 +216,5 @@ delete process.env.FLINT_SOCKET
 const adapter = new Adapter()
 adapter.connect(socket)
 adapter.capture()
-setImmediate(rehearse)
+// Not when a function comes at once: then it would wait for the rehearsal.
+setTimeout(() => { if (!adapter.loader) rehearse() }, 20)
