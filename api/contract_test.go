@@ -114,7 +114,7 @@ func platform(t *testing.T) *api.API {
 			t.Fatal(err)
 		}
 	}
-	s := functions.New(functions.Config{Store: b.Store, Invoker: b.Invoker, Builder: b.Builder, Runtimes: b.Runtimes, Logger: b.Logger})
+	s := functions.New(functions.Config{Store: b.Store, Invoker: b.Invoker, Builder: b.Builder, Uploads: b.Uploads, Blobs: b.Blobs, Signer: b.Signer, Runtimes: b.Runtimes, Logger: b.Logger})
 	return b.Serve(s.Routes(), health.New(health.Config{}).Routes())
 }
 

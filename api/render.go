@@ -149,6 +149,9 @@ func (x *exchange) writeError(err error) {
 	if known.Kind == flint.Unavailable && h.Get("Retry-After") == "" {
 		h.Set("Retry-After", "1")
 	}
+	if known.Kind == flint.RateLimited && h.Get("X-RateLimit-Reset") == "" { // nothing was counted: others were in the way
+		h.Set("Retry-After", "5")
+	}
 	status := Status(known)
 	if !inAPI(x.r.URL.Path) {
 		page := "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>" + strconv.Itoa(status) + "</title></head>" +

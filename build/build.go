@@ -168,11 +168,12 @@ func (b *Builder) Submit(ctx context.Context, d *flint.Deployment) error {
 	if err := b.config.Store.CreateDeployment(ctx, d); err != nil {
 		return err
 	}
-	b.ring()
+	b.Ring()
 	return nil
 }
 
-func (b *Builder) ring() {
+// Ring says that a deployment waits for its build that did not come through Submit.
+func (b *Builder) Ring() {
 	select {
 	case b.bell <- struct{}{}:
 	default:

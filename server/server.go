@@ -31,6 +31,7 @@ import (
 	"flint/proxy"
 	"flint/runtimes"
 	"flint/store"
+	"flint/upload"
 	"flint/worker"
 )
 
@@ -109,10 +110,17 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	if err != nil {
 		return err
 	}
+	uploads, err := upload.New(upload.Config{
+		Store: db, Receive: builder.Receive, Collect: builder.Collect, Queued: builder.Ring, Logger: logger,
+		Dir: filepath.Join(c.Data, "uploads"), MaxSize: c.MaxSource,
+	})
+	if err != nil {
+		return err
+	}
 	rest := api.New(
 		api.Config{Auth: authenticator, Logger: logger, Registry: registry, MaxUpload: c.MaxSource + 16<<20, ClientIPHeaders: []string{"X-Forwarded-For"}},
 		functions.New(functions.Config{
-			Store: db, Invoker: invoker, Builder: builder, Runtimes: catalog, Logger: logger, Domain: c.Domain,
+			Store: db, Invoker: invoker, Builder: builder, Uploads: uploads, Blobs: blobs, Signer: signer, Runtimes: catalog, Logger: logger, Domain: c.Domain,
 			MaxCPUs: c.MaxCPUs, MaxMemory: c.MaxMemory, MaxTimeout: c.MaxTimeout, CreationLimit: c.CreationLimit,
 		}).Routes(),
 		health.New(health.Config{Check: func(ctx context.Context) error { _, err := db.Projects(ctx); return err }}).Routes(),
@@ -142,7 +150,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	}
 	return runner.Run(ctx,
 		[]runner.Service{{Name: "workers", Run: pool.Run}, {Name: "retention", Run: retain(db, c.Retention, logger)}},
-		[]runner.Service{{Name: "queued calls", Run: invoker.Work}, {Name: "builds", Run: builder.Work}},
+		[]runner.Service{{Name: "queued calls", Run: invoker.Work}, {Name: "builds", Run: builder.Work}, {Name: "uploads", Run: uploads.Work}},
 		services)
 }
 

@@ -36,31 +36,41 @@ func (s *Store) CreateDeployment(ctx context.Context, d *flint.Deployment) error
 		d.Status = flint.DeploymentWaiting
 	}
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
-		uid, err := owner(ctx, t, d.Project, d.Function)
-		if err != nil {
-			return err
-		}
-		if uid == 0 {
-			return flint.ErrFunctionNotFound
-		}
-		if d.Activate {
-			if err := t.exec(ctx, "update deployments set activate = $2 where owner = $1 and activate = $3", uid, false, true); err != nil {
-				return err
-			}
-		}
-		if err := t.exec(ctx, `insert into deployments (id, owner, created_at, updated_at, type, status, activate, source_size, build_size,
-			build_duration, build_started_at, source_digest, build_digest, runtime, entrypoint, commands, log_bytes, lease_node, lease_until,
-			attempt, losses) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 0, '', 0, 0, 0)`,
-			string(d.ID), uid, millis(d.CreatedAt), millis(d.UpdatedAt), d.Type, string(d.Status), d.Activate, d.SourceSize, d.BuildSize,
-			d.BuildDuration, millis(d.BuildStartedAt), d.SourceDigest, d.BuildDigest, d.Runtime, d.Entrypoint, d.Commands); err != nil {
-			return err
-		}
-		return appendLog(ctx, t, d.ID, d.BuildLogs)
+		_, err := insertDeployment(ctx, t, d)
+		return err
 	})
 	if err == nil {
 		s.functionChanged(d.Project, d.Function)
 	}
 	return err
+}
+
+// insertDeployment adds the row and returns the number of the function's present life.
+func insertDeployment(ctx context.Context, t *tx, d *flint.Deployment) (uid int64, err error) {
+	if uid, err = owner(ctx, t, d.Project, d.Function); err != nil {
+		return 0, err
+	}
+	if uid == 0 {
+		return 0, flint.ErrFunctionNotFound
+	}
+	if d.Activate {
+		if err := unclaim(ctx, t, uid); err != nil {
+			return 0, err
+		}
+	}
+	if err := t.exec(ctx, `insert into deployments (id, owner, created_at, updated_at, type, status, activate, source_size, build_size,
+		build_duration, build_started_at, source_digest, build_digest, runtime, entrypoint, commands, log_bytes, lease_node, lease_until,
+		attempt, losses) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 0, '', 0, 0, 0)`,
+		string(d.ID), uid, millis(d.CreatedAt), millis(d.UpdatedAt), d.Type, string(d.Status), d.Activate, d.SourceSize, d.BuildSize,
+		d.BuildDuration, millis(d.BuildStartedAt), d.SourceDigest, d.BuildDigest, d.Runtime, d.Entrypoint, d.Commands); err != nil {
+		return 0, err
+	}
+	return uid, appendLog(ctx, t, d.ID, d.BuildLogs)
+}
+
+// unclaim takes from all deployments of a function the claim to become the active one.
+func unclaim(ctx context.Context, t *tx, uid int64) error {
+	return t.exec(ctx, "update deployments set activate = $2 where owner = $1 and activate = $3", uid, false, true)
 }
 
 // Rows of a function are found by the number of its present life.

@@ -30,7 +30,7 @@ func setup(t *testing.T) *bed {
 	t.Helper()
 	b := apitest.New(t)
 	s := functions.New(functions.Config{
-		Store: b.Store, Invoker: b.Invoker, Builder: b.Builder, Runtimes: b.Runtimes, Logger: b.Logger,
+		Store: b.Store, Invoker: b.Invoker, Builder: b.Builder, Uploads: b.Uploads, Blobs: b.Blobs, Signer: b.Signer, Runtimes: b.Runtimes, Logger: b.Logger,
 		Domain: "functions.test", CreationLimit: 50,
 	})
 	return &bed{Bed: b, Handler: b.Serve(s.Routes())}
@@ -155,7 +155,7 @@ func TestFunctions(t *testing.T) {
 func TestCreationLimit(t *testing.T) {
 	t.Parallel()
 	b := apitest.New(t)
-	s := functions.New(functions.Config{Store: b.Store, Invoker: b.Invoker, Builder: b.Builder, Runtimes: b.Runtimes, Logger: b.Logger, CreationLimit: 1})
+	s := functions.New(functions.Config{Store: b.Store, Invoker: b.Invoker, Builder: b.Builder, Uploads: b.Uploads, Blobs: b.Blobs, Signer: b.Signer, Runtimes: b.Runtimes, Logger: b.Logger, CreationLimit: 1})
 	apitest.Run(t, b.Serve(s.Routes()), []apitest.Scenario{
 		{Name: "what is invalid does not count", As: apitest.Key, Method: "POST", Path: "/v1/functions", Body: body{}, Status: 400},
 		{Name: "the first", As: apitest.Key, Method: "POST", Path: "/v1/functions", Body: body{"functionId": "a", "name": "x", "runtime": "node-22"}, Status: 201},
@@ -169,7 +169,7 @@ func TestCreationLimit(t *testing.T) {
 func TestRuntimesAndSpecifications(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	capped := functions.New(functions.Config{Store: b.Store, Invoker: b.Invoker, Builder: b.Builder, Runtimes: b.Runtimes, Logger: b.Logger, MaxCPUs: 1, MaxMemory: 512})
+	capped := functions.New(functions.Config{Store: b.Store, Invoker: b.Invoker, Builder: b.Builder, Uploads: b.Uploads, Blobs: b.Blobs, Signer: b.Signer, Runtimes: b.Runtimes, Logger: b.Logger, MaxCPUs: 1, MaxMemory: 512})
 	for _, as := range []apitest.Actor{apitest.Nobody, apitest.Guest, apitest.NoScope} {
 		apitest.Run(t, b, []apitest.Scenario{{
 			As: as, Method: "GET", Path: "/v1/functions/runtimes", Status: 200,

@@ -10,10 +10,12 @@ import (
 	"flint"
 	"flint/api"
 	"flint/auth"
+	"flint/blob"
 	"flint/build"
 	"flint/invoke"
 	"flint/runtimes"
 	"flint/store"
+	"flint/upload"
 )
 
 // Invoker runs functions. *invoke.Invoker is one; tests have another.
@@ -36,6 +38,9 @@ type Config struct {
 	Store    *store.Store
 	Invoker  Invoker
 	Builder  Builder
+	Uploads  *upload.Keeper
+	Blobs    blob.Store
+	Signer   *auth.Signer
 	Runtimes *runtimes.Catalog
 	Logger   *slog.Logger
 
@@ -54,8 +59,8 @@ type Service struct {
 
 // New returns the service.
 func New(c Config) *Service {
-	if c.Store == nil || c.Invoker == nil || c.Builder == nil || c.Runtimes == nil || c.Logger == nil {
-		panic("functions: Store, Invoker, Builder, Runtimes and Logger are required")
+	if c.Store == nil || c.Invoker == nil || c.Builder == nil || c.Uploads == nil || c.Blobs == nil || c.Signer == nil || c.Runtimes == nil || c.Logger == nil {
+		panic("functions: Store, Invoker, Builder, Uploads, Blobs, Signer, Runtimes and Logger are required")
 	}
 	if c.MaxTimeout <= 0 {
 		c.MaxTimeout = flint.MaxFunctionTimeout
