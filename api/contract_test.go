@@ -79,12 +79,22 @@ func examples() map[string]example {
 		"functions.updateFunctionDeployment": {
 			path: f, params: map[string]any{"deploymentId": "d"}, bad: with(map[string]any{"deploymentId": "a/b"}), unknown: of(), status: 400, // not built
 		},
-		"functions.listDeployments":        {path: f, bad: with(list(map[string]any{})), unknown: of()},
-		"functions.createDeployment":       {path: f, params: map[string]any{"activate": true, "code": apitest.File{Name: "c.tar.gz", Content: "x"}}, bad: with(map[string]any{"activate": "x", "entrypoint": "", "commands": long}), unknown: of()},
-		"functions.getDeployment":          {path: fd, bad: with(map[string]any{"deploymentId": "-x"}), unknown: of("deploymentId", deployment)},
-		"functions.deleteDeployment":       {path: fd, bad: with(map[string]any{"deploymentId": "-x"}), unknown: of("deploymentId", deployment)},
-		"functions.updateDeploymentStatus": {path: fd, bad: with(map[string]any{"deploymentId": "-x"}), unknown: of("deploymentId", deployment)},
-		"functions.listExecutions":         {path: f, bad: with(list(map[string]any{})), unknown: of()},
+		"functions.listDeployments":           {path: f, bad: with(list(map[string]any{})), unknown: of()},
+		"functions.createDeployment":          {path: f, params: map[string]any{"activate": true, "code": apitest.File{Name: "c.tar.gz", Content: "x"}}, bad: with(map[string]any{"activate": "x", "entrypoint": "", "commands": long}), unknown: of()},
+		"functions.getDeployment":             {path: fd, bad: with(map[string]any{"deploymentId": "-x"}), unknown: of("deploymentId", deployment)},
+		"functions.deleteDeployment":          {path: fd, bad: with(map[string]any{"deploymentId": "-x"}), unknown: of("deploymentId", deployment)},
+		"functions.updateDeploymentStatus":    {path: fd, bad: with(map[string]any{"deploymentId": "-x"}), unknown: of("deploymentId", deployment)},
+		"functions.createDuplicateDeployment": {path: f, params: map[string]any{"deploymentId": "d"}, bad: with(map[string]any{"deploymentId": "-x", "buildId": long}), unknown: of()},
+		"functions.createTemplateDeployment": {
+			path: f, params: map[string]any{"repository": "r", "owner": "o", "rootDirectory": "d", "type": "tag", "reference": "1"}, unknown: of(), status: 404, // there is no installation
+			bad: with(map[string]any{"repository": long, "owner": 1, "rootDirectory": long, "type": "x", "reference": long, "activate": "true"}),
+		},
+		"functions.createVcsDeployment": {
+			path: f, params: map[string]any{"type": "branch", "reference": "main"}, unknown: of(), status: 404,
+			bad: with(map[string]any{"type": "tag", "reference": "", "activate": 1}),
+		},
+		"functions.getDeploymentDownload": {path: fd, bad: with(map[string]any{"deploymentId": "-x", "type": "x", "token": long}), unknown: of("deploymentId", deployment)},
+		"functions.listExecutions":        {path: f, bad: with(list(map[string]any{})), unknown: of()},
 		"functions.createExecution": {
 			path: f, unknown: of(), status: 404, // nothing is deployed
 			bad: with(map[string]any{"body": 1, "async": "x", "path": "", "method": "get", "headers": map[string]string{"x-appwrite-x": "y"}, "scheduledAt": long}),
@@ -104,9 +114,13 @@ func platform(t *testing.T) *api.API {
 	t.Helper()
 	b := apitest.New(t)
 	ctx := t.Context()
+	source, _, err := b.Blobs.Put(ctx, strings.NewReader("source"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, err := range []error{
 		b.Store.CreateFunction(ctx, &flint.Function{Project: apitest.Project, ID: "f", Name: "f", Runtime: "node-22", Entrypoint: "i.js", Enabled: true}, nil),
-		b.Store.CreateDeployment(ctx, &flint.Deployment{Project: apitest.Project, ID: "d", Function: "f", Runtime: "node-22", Status: flint.DeploymentWaiting, SourceDigest: "s"}),
+		b.Store.CreateDeployment(ctx, &flint.Deployment{Project: apitest.Project, ID: "d", Function: "f", Runtime: "node-22", Status: flint.DeploymentWaiting, SourceDigest: source}),
 		b.Store.AppendExecution(ctx, &flint.Execution{Project: apitest.Project, ID: "e", Function: "f", Status: flint.ExecutionCompleted}),
 		b.Store.CreateVariable(ctx, &flint.Variable{Project: apitest.Project, ID: "v", Function: "f", Key: "a"}),
 	} {
@@ -149,7 +163,7 @@ func call(t *testing.T, a *api.API, as apitest.Actor, e api.Endpoint, path map[s
 	}
 	w := apitest.Send(t, a, as, e.Method, target, "", body)
 	var answer struct{ Type, Message string }
-	if w.Body.Len() > 0 {
+	if w.Body.Len() > 0 && strings.HasPrefix(w.Header().Get("Content-Type"), "application/json") {
 		if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil {
 			t.Fatalf("%v: %s", err, w.Body)
 		}

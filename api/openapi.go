@@ -138,7 +138,11 @@ func responses(r *boundRoute, schemas object, errorSchema any) object {
 	}}
 	for _, status := range append([]int{r.Handler.status}, r.Also...) {
 		answer := object{"description": http.StatusText(status)}
-		if out := r.Handler.out; out != reflect.TypeFor[NoContent]() {
+		switch out := r.Handler.out; out {
+		case reflect.TypeFor[NoContent]():
+		case reflect.TypeFor[*Download]():
+			answer["content"] = object{"application/octet-stream": object{"schema": object{"type": "string", "contentMediaType": "application/octet-stream"}}}
+		default:
 			answer["content"] = object{"application/json": object{"schema": modelSchema(out, schemas)}}
 		}
 		answers[strconv.Itoa(status)] = answer

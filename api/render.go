@@ -68,6 +68,9 @@ func (x *exchange) render(out any) error {
 		x.w.WriteHeader(x.status)
 		return nil
 	}
+	if d, ok := out.(*Download); ok {
+		return x.send(d)
+	}
 	if raw, ok := out.(json.RawMessage); ok {
 		return x.write(status, jsonType, raw)
 	}

@@ -149,7 +149,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		ready(Node{Addr: listener.Addr()})
 	}
 	return runner.Run(ctx,
-		[]runner.Service{{Name: "workers", Run: pool.Run}, {Name: "retention", Run: retain(db, c.Retention, logger)}},
+		[]runner.Service{{Name: "workers", Run: pool.Run}, {Name: "retention", Run: retain(db, c.Retention, logger)}, {Name: "maintenance", Run: maintain(db, c.ExecutionLimit, builder.Collect, logger)}},
 		[]runner.Service{{Name: "queued calls", Run: invoker.Work}, {Name: "builds", Run: builder.Work}, {Name: "uploads", Run: uploads.Work}},
 		services)
 }

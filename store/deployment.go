@@ -73,6 +73,28 @@ func unclaim(ctx context.Context, t *tx, uid int64) error {
 	return t.exec(ctx, "update deployments set activate = $2 where owner = $1 and activate = $3", uid, false, true)
 }
 
+// DuplicateDeployment adds a deployment that has another one's source and type, and everything else of d.
+// ErrDeploymentNotFound when that one is not there or has no source.
+func (s *Store) DuplicateDeployment(ctx context.Context, d *flint.Deployment, of flint.DeploymentID) error {
+	stamp(&d.CreatedAt, &d.UpdatedAt)
+	err := s.write(ctx, func(ctx context.Context, t *tx) error {
+		from, err := deployment(ctx, t, d.Project, d.Function, of)
+		if err != nil {
+			return err
+		}
+		if from.SourceDigest == "" {
+			return flint.ErrDeploymentNotFound
+		}
+		d.Type, d.SourceDigest, d.SourceSize = from.Type, from.SourceDigest, from.SourceSize
+		_, err = insertDeployment(ctx, t, d)
+		return err
+	})
+	if err == nil {
+		s.functionChanged(d.Project, d.Function)
+	}
+	return err
+}
+
 // Rows of a function are found by the number of its present life.
 const ownerScope = "t.owner = (select f.uid from functions f where f.project = $1 and f.id = $2)"
 
@@ -193,33 +215,37 @@ func (s *Store) DeleteDeployment(ctx context.Context, project flint.ProjectID, f
 		if err != nil {
 			return err
 		}
-		n, err := t.count(ctx, "delete from deployments where id = $1 and owner = $2", string(id), uid)
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return flint.ErrDeploymentNotFound
-		}
-		if err := t.exec(ctx, "delete from build_logs where deployment = $1", string(id)); err != nil {
-			return err
-		}
-		if f.DeploymentID != id && f.LatestDeploymentID != id {
-			return nil
-		}
-		if f.DeploymentID == id {
-			f.DeploymentID, f.DeploymentCreatedAt = "", instant(0)
-		}
-		if f.LatestDeploymentID == id {
-			if err := latest(ctx, t, f, uid); err != nil {
-				return err
-			}
-		}
-		return updateFunction(ctx, t, f)
+		return deleteDeployment(ctx, t, f, uid, id)
 	})
 	if err == nil {
 		s.functionChanged(project, fn)
 	}
 	return err
+}
+
+func deleteDeployment(ctx context.Context, t *tx, f *flint.Function, uid int64, id flint.DeploymentID) error {
+	n, err := t.count(ctx, "delete from deployments where id = $1 and owner = $2", string(id), uid)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return flint.ErrDeploymentNotFound
+	}
+	if err := t.exec(ctx, "delete from build_logs where deployment = $1", string(id)); err != nil {
+		return err
+	}
+	if f.DeploymentID != id && f.LatestDeploymentID != id {
+		return nil
+	}
+	if f.DeploymentID == id {
+		f.DeploymentID, f.DeploymentCreatedAt = "", instant(0)
+	}
+	if f.LatestDeploymentID == id {
+		if err := latest(ctx, t, f, uid); err != nil {
+			return err
+		}
+	}
+	return updateFunction(ctx, t, f)
 }
 
 // latest sets a function's latest deployment to the newest one there is.

@@ -101,11 +101,17 @@ func catalog(t testing.TB) *runtimes.Catalog {
 	if err := os.WriteFile(filepath.Join(dir, "node"), []byte("#!/bin/sh\necho 22.9.0\n"), 0o700); err != nil { //nolint:gosec // it is to be executed
 		t.Fatal(err)
 	}
-	c, err := runtimes.Open(t.Context(), runtimes.Config{Path: dir, Toolchains: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
+	for range 100 { // a program that was just written is busy while another test's child still has it open
+		c, err := runtimes.Open(t.Context(), runtimes.Config{Path: dir, Toolchains: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rt, ok := c.Lookup("node-22"); ok && rt.Toolchain != nil {
+			return c
+		}
 	}
-	return c
+	t.Fatal("the toolchain was not found")
+	return nil
 }
 
 type locked struct {
@@ -221,6 +227,11 @@ func (b *Builder) Receive(ctx context.Context, r io.Reader) (build.Source, error
 // Submit makes the row.
 func (b *Builder) Submit(ctx context.Context, d *flint.Deployment) error {
 	return b.Store.CreateDeployment(ctx, d)
+}
+
+// Duplicate makes the row.
+func (b *Builder) Duplicate(ctx context.Context, d *flint.Deployment, of flint.DeploymentID) error {
+	return b.Store.DuplicateDeployment(ctx, d, of)
 }
 
 // Cancel ends a build.

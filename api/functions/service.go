@@ -29,6 +29,7 @@ type Invoker interface {
 type Builder interface {
 	Receive(context.Context, io.Reader) (build.Source, error)
 	Submit(context.Context, *flint.Deployment) error
+	Duplicate(ctx context.Context, d *flint.Deployment, of flint.DeploymentID) error
 	Cancel(context.Context, flint.ProjectID, flint.FunctionID, flint.DeploymentID) (*flint.Deployment, error)
 	Collect(ctx context.Context, digests ...string) error
 }
@@ -78,6 +79,7 @@ var (
 	readExecutions  = []string{"executions.read", "execution.read"}   //nolint:gochecknoglobals // read only
 	writeExecutions = []string{"executions.write", "execution.write"} //nolint:gochecknoglobals // read only
 	everyone        = []string{auth.Public}                           //nolint:gochecknoglobals // read only
+	download        = []string{auth.Public, "functions.read"}         //nolint:gochecknoglobals // read only
 )
 
 // Routes returns the service's endpoints.
@@ -98,8 +100,12 @@ func (s *Service) Routes() []api.Route {
 
 		{Method: "GET", Path: one + "/deployments", Name: "functions.listDeployments", Summary: "List deployments", Scopes: readFunctions, Callers: servers, Handler: api.Handle(200, s.listDeployments)},
 		{Method: "POST", Path: one + "/deployments", Name: "functions.createDeployment", Summary: "Create deployment", Scopes: writeFunctions, Callers: servers, Handler: s.upload()},
+		{Method: "POST", Path: one + "/deployments/duplicate", Aliases: []string{deployment + "/build", deployment + "/builds/{buildId}"}, Name: "functions.createDuplicateDeployment", Summary: "Build a deployment again", Scopes: writeFunctions, Callers: servers, Handler: api.Handle(202, s.duplicateDeployment)},
+		{Method: "POST", Path: one + "/deployments/template", Name: "functions.createTemplateDeployment", Summary: "Create deployment from a template", Scopes: writeFunctions, Callers: servers, Handler: api.Handle(202, s.templateDeployment)},
+		{Method: "POST", Path: one + "/deployments/vcs", Name: "functions.createVcsDeployment", Summary: "Create deployment from the function's repository", Scopes: writeFunctions, Callers: servers, Handler: api.Handle(202, s.repositoryDeployment)},
 		{Method: "GET", Path: deployment, Name: "functions.getDeployment", Summary: "Get deployment", Scopes: readFunctions, Callers: servers, Handler: api.Handle(200, s.getDeployment)},
 		{Method: "DELETE", Path: deployment, Name: "functions.deleteDeployment", Summary: "Delete deployment", Scopes: writeFunctions, Callers: servers, Handler: api.Handle(204, s.deleteDeployment)},
+		{Method: "GET", Path: deployment + "/download", Aliases: []string{deployment + "/build/download"}, Name: "functions.getDeploymentDownload", Summary: "Download the source or the package of a deployment", Scopes: download, Callers: all, Also: []int{206}, Handler: api.Handle(200, s.downloadDeployment)},
 		{Method: "PATCH", Path: deployment + "/status", Aliases: []string{deployment + "/build"}, Name: "functions.updateDeploymentStatus", Summary: "Cancel build", Scopes: writeFunctions, Callers: servers, Handler: api.Handle(200, s.cancelDeployment)},
 
 		{Method: "GET", Path: one + "/executions", Name: "functions.listExecutions", Summary: "List executions", Scopes: readExecutions, Callers: servers | auth.Users, Handler: api.Handle(200, s.listExecutions)},

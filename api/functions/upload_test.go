@@ -28,6 +28,8 @@ type chunkBed struct {
 	dir    string
 	queued chan struct{}
 	file   []byte
+
+	patience time.Duration // 0: the Keeper's own
 }
 
 const uploads = "/v1/functions/f/deployments"
@@ -53,7 +55,7 @@ func (b *chunkBed) restart(t *testing.T, receive func(context.Context, io.Reader
 	var err error
 	b.Uploads, err = parts.New(parts.Config{
 		Store: b.Store, Receive: receive, Collect: b.Builder.Collect, Logger: b.Logger, Dir: b.dir,
-		Queued: func() { b.queued <- struct{}{} }, Patience: 50 * time.Millisecond,
+		Queued: func() { b.queued <- struct{}{} }, Patience: b.patience,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -274,6 +276,7 @@ func TestContention(t *testing.T) {
 	id := b.mustSend(t, "", 0).ID
 	b.mustSend(t, id, 1)
 	entered, leave := make(chan struct{}), make(chan struct{})
+	b.patience = time.Millisecond
 	b.restart(t, func(ctx context.Context, r io.Reader) (build.Source, error) {
 		close(entered)
 		<-leave
