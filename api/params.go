@@ -51,6 +51,15 @@ func (p Params) DefaultJSON(name, value string) {
 	}
 }
 
+// Text returns a parameter that is a text, or nothing.
+func (p Params) Text(name string) string {
+	if !p.has(name) {
+		return ""
+	}
+	text, _ := p[name].asText()
+	return text
+}
+
 // Copy gives an absent parameter the value of another one that is present.
 func (p Params) Copy(from, to string) {
 	if p.has(from) && !p.has(to) {

@@ -68,6 +68,11 @@ func (x *exchange) render(out any) error {
 		x.w.WriteHeader(x.status)
 		return nil
 	}
+	if f, ok := out.(Former); ok {
+		if fields := f.Form(); fields != nil {
+			return x.writeForm(status, fields)
+		}
+	}
 	if d, ok := out.(*Download); ok {
 		return x.send(d)
 	}
@@ -79,7 +84,11 @@ func (x *exchange) render(out any) error {
 	defer release(b)
 	e := json.NewEncoder(b)
 	e.SetEscapeHTML(false)
-	if err := e.Encode(out); err != nil {
+	older, err := wire.Older(out, x.format)
+	if err != nil {
+		return err
+	}
+	if err := e.Encode(older); err != nil {
 		return fmt.Errorf("encode answer: %w", err)
 	}
 	return x.write(status, jsonType, bytes.TrimSuffix(b.Bytes(), []byte("\n")))

@@ -18,7 +18,7 @@ func (s *Service) listDeployments(ctx context.Context, in *listDeploymentsIn) (*
 	if _, err := s.function(ctx, &in.oneFunction); err != nil {
 		return nil, err
 	}
-	l, err := in.list(flint.DeploymentAttributes())
+	l, err := in.list(flint.DeploymentAttributes(), map[string]string{"size": "sourceSize", "buildTime": "buildDuration"})
 	if err != nil {
 		return nil, err
 	}

@@ -316,7 +316,7 @@ func TestExecutions(t *testing.T) {
 		{Name: "delayed and synchronous", As: apitest.Key, Method: "POST", Path: root, Body: body{"scheduledAt": future}, Status: 400, Type: "general_bad_request", Message: "Scheduled executions must run asynchronously. Set scheduledAt to a future date, or set async to true."},
 		{Name: "delayed to the past", As: apitest.Key, Method: "POST", Path: root, Body: body{"scheduledAt": "2020-01-01", "async": true}, Status: 400, Type: "general_bad_request", Message: "Execution schedule must be a valid date, and at least 1 minute from now"},
 		{Name: "delayed to the second", As: apitest.Key, Method: "POST", Path: root, Body: body{"scheduledAt": strings.Replace(future, ":00Z", ":01Z", 1), "async": true}, Status: 400, Type: "general_bad_request"},
-		{Name: "delayed", As: apitest.Key, Method: "POST", Path: root, Body: body{"scheduledAt": future, "async": true}, Status: 501, Type: "general_not_implemented"},
+		{Name: "delayed", As: apitest.Key, Method: "POST", Path: root, Body: body{"scheduledAt": future, "async": true}, Status: 202, Want: `{"status":"scheduled","trigger":"schedule","scheduledAt":"` + strings.Replace(future, "Z", ".000+00:00", 1) + `"}`},
 		{Name: "no function", As: apitest.Key, Method: "POST", Path: "/v1/functions/nope/executions", Status: 404, Type: "function_not_found"},
 		{Name: "guests cannot list", As: apitest.Guest, Method: "GET", Path: root, Status: 401, Type: "general_unauthorized_scope"},
 		{Name: "guests cannot delete", As: apitest.Guest, Method: "DELETE", Path: root + "/x", Status: 404, Type: "function_not_found"},
@@ -362,6 +362,8 @@ func (b *bed) oneExecution(t *testing.T, root string) {
 	}
 	apitest.Run(t, b, []apitest.Scenario{
 		{Name: "get", As: apitest.Key, Method: "GET", Path: root + "/" + ids["completed"], Status: 200, Want: `{"status":"completed","responseBody":"","logs":"logged"}`},
+		{Name: "cancel what is delayed", As: apitest.Key, Method: "DELETE", Path: root + "/" + ids["scheduled"], Status: 204},
+		{Name: "it is canceled", As: apitest.Key, Method: "GET", Path: root + "/" + ids["scheduled"], Status: 404, Type: "execution_not_found"},
 		{Name: "get what waits", As: apitest.Key, Method: "GET", Path: root + "/" + ids["waiting"], Status: 200, Want: `{"status":"waiting"}`},
 		{Name: "delete what waits", As: apitest.Key, Method: "DELETE", Path: root + "/" + ids["waiting"], Status: 400, Type: "execution_in_progress"},
 		{Name: "delete", As: apitest.Key, Method: "DELETE", Path: root + "/" + ids["completed"], Status: 204},

@@ -16,6 +16,7 @@ import (
 	"flint/runtimes"
 	"flint/store"
 	"flint/upload"
+	"flint/wire"
 )
 
 // Invoker runs functions. *invoke.Invoker is one; tests have another.
@@ -144,10 +145,13 @@ func (s *Service) function(ctx context.Context, in *oneFunction) (*flint.Functio
 type page struct {
 	Queries []string `param:"queries" doc:"Queries, each a JSON text."`
 	Total   bool     `param:"total" default:"true" rule:"loose" doc:"Count all rows. Without it the total is 0."`
+
+	format wire.Format
 }
 
-func (in *page) list(allowed flint.Attributes) (flint.List, error) {
-	l, err := flint.ParseList(in.Queries, allowed)
+// list reads the queries. renamed are attributes that clients before 1.7.0 call otherwise.
+func (in *page) list(allowed flint.Attributes, renamed map[string]string) (flint.List, error) {
+	l, err := flint.ParseList(in.current(renamed), allowed)
 	l.NoTotal = !in.Total
 	return l, err
 }

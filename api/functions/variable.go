@@ -17,7 +17,7 @@ func (s *Service) listVariables(ctx context.Context, in *listVariablesIn) (*wire
 	if _, err := s.function(ctx, &in.oneFunction); err != nil {
 		return nil, err
 	}
-	l, err := in.list(flint.VariableAttributes())
+	l, err := in.list(flint.VariableAttributes(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -40,6 +40,9 @@ type createVariableIn struct {
 func (in *createVariableIn) Older(f wire.Format, p api.Params) {
 	if f.Before(1, 9, 4) {
 		p.Default("variableId", "unique()")
+	}
+	if f.Before(1, 7, 0) {
+		p.DefaultJSON("secret", "false") // there were none
 	}
 }
 
