@@ -20,6 +20,7 @@ import (
 	"flint/api/apitest"
 	"flint/api/functions"
 	"flint/api/health"
+	"flint/api/project"
 	"flint/auth"
 )
 
@@ -64,10 +65,17 @@ func examples() map[string]example {
 	}
 	f := map[string]string{"functionId": "f"}
 	fd, fe, fv := map[string]string{"functionId": "f", "deploymentId": "d"}, map[string]string{"functionId": "f", "executionId": "e"}, map[string]string{"functionId": "f", "variableId": "v"}
+	pv := map[string]string{"variableId": "pv"}
 	return map[string]example{
 		"health.get":        {},
 		"health.getVersion": {},
 		"openapi.get":       {},
+
+		"project.listVariables":  {bad: list(map[string]any{})},
+		"project.createVariable": {params: map[string]any{"variableId": "new", "key": "k", "value": "v"}, bad: map[string]any{"variableId": "-x", "key": "", "value": 1, "secret": "x"}},
+		"project.getVariable":    {path: pv, bad: map[string]any{"variableId": "-x"}, unknown: of("variableId", variable)},
+		"project.updateVariable": {path: pv, params: map[string]any{"value": "w"}, bad: map[string]any{"variableId": "-x", "key": 1, "value": 1, "secret": "x"}, unknown: of("variableId", variable)},
+		"project.deleteVariable": {path: pv, bad: map[string]any{"variableId": "-x"}, unknown: of("variableId", variable)},
 
 		"functions.list":               {bad: list(map[string]any{"search": strings.Repeat("x", 257)})},
 		"functions.create":             {params: map[string]any{"functionId": "new", "name": "n", "runtime": "node-22"}, bad: settings(map[string]any{"functionId": "_x"})},
@@ -123,13 +131,14 @@ func platform(t *testing.T) *api.API {
 		b.Store.CreateDeployment(ctx, &flint.Deployment{Project: apitest.Project, ID: "d", Function: "f", Runtime: "node-22", Status: flint.DeploymentWaiting, SourceDigest: source}),
 		b.Store.AppendExecution(ctx, &flint.Execution{Project: apitest.Project, ID: "e", Function: "f", Status: flint.ExecutionCompleted}),
 		b.Store.CreateVariable(ctx, &flint.Variable{Project: apitest.Project, ID: "v", Function: "f", Key: "a"}),
+		b.Store.CreateVariable(ctx, &flint.Variable{Project: apitest.Project, ID: "pv", Key: "a"}),
 	} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
 	s := functions.New(functions.Config{Store: b.Store, Invoker: b.Invoker, Builder: b.Builder, Uploads: b.Uploads, Blobs: b.Blobs, Signer: b.Signer, Runtimes: b.Runtimes, Logger: b.Logger})
-	return b.Serve(s.Routes(), health.New(health.Config{}).Routes())
+	return b.Serve(s.Routes(), project.New(b.Store).Routes(), health.New(health.Config{}).Routes())
 }
 
 // call sends params to an endpoint the way its method wants them.

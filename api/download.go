@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -44,7 +43,7 @@ func (x *exchange) send(d *Download) (err error) {
 		return fmt.Errorf("download: %w", err)
 	}
 	h.Set("Content-Type", d.Type)
-	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": d.Name}))
+	h.Set("Content-Disposition", `attachment; filename="`+strings.NewReplacer(`"`, "", `\`, "").Replace(d.Name)+`"`)
 	h.Set("Cache-Control", fmt.Sprintf("private, max-age=%d", downloadAge))
 	h.Set("Accept-Ranges", "bytes")
 	h.Set("Content-Length", strconv.FormatInt(end-start, 10))

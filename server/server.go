@@ -22,6 +22,7 @@ import (
 	"flint/api"
 	"flint/api/functions"
 	"flint/api/health"
+	"flint/api/project"
 	"flint/auth"
 	blobfs "flint/blob/fs"
 	"flint/build"
@@ -123,6 +124,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 			Store: db, Invoker: invoker, Builder: builder, Uploads: uploads, Blobs: blobs, Signer: signer, Runtimes: catalog, Logger: logger, Domain: c.Domain,
 			MaxCPUs: c.MaxCPUs, MaxMemory: c.MaxMemory, MaxTimeout: c.MaxTimeout, CreationLimit: c.CreationLimit,
 		}).Routes(),
+		project.New(db).Routes(),
 		health.New(health.Config{Check: func(ctx context.Context) error { _, err := db.Projects(ctx); return err }}).Routes(),
 	)
 	front := proxy.New(proxy.Config{Rule: db.RuleByDomain, Invoker: invoker, Domain: c.Domain, Logger: logger, Next: rest, Limit: time.Minute})

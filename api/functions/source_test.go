@@ -57,7 +57,7 @@ func TestDownloads(t *testing.T) {
 	}
 	token := "?project=demo&token=" + b.Signer.DownloadToken(id, "source", time.Minute)
 	apitest.Run(t, b, []apitest.Scenario{
-		with(get("whole", apitest.Key, "", 200, ""), is(content, "Content-Type", "application/gzip", "Cache-Control", "private, max-age=3888000", "Content-Disposition", "attachment; filename="+string(id)+"-source.tar.gz")),
+		with(get("whole", apitest.Key, "", 200, ""), is(content, "Content-Type", "application/gzip", "Cache-Control", "private, max-age=3888000", "Content-Disposition", `attachment; filename="`+string(id)+`-source.tar.gz"`)),
 		with(get("with a token", apitest.Nobody, token, 200, ""), is(content)),
 		get("with a token for the other file", apitest.Nobody, token+"&type=output", 401, "user_unauthorized"),
 		get("with an old token", apitest.Guest, "?token="+b.Signer.DownloadToken(id, "source", -time.Minute), 401, "user_unauthorized"),

@@ -90,22 +90,7 @@ func (s *Service) updateVariable(ctx context.Context, in *updateVariableIn) (*wi
 		return nil, err
 	}
 	v, err := s.config.Store.UpdateVariable(ctx, in.project(), in.id(), in.variable(), func(v *flint.Variable) error {
-		if v.Secret && in.Secret != nil && !*in.Secret {
-			return flint.ErrVariableUnsetSecret
-		}
-		if in.Key == nil && in.Value == nil && in.Secret == nil {
-			return flint.ErrInvalidArgument.Saying("Name a key, a value or secret: there is nothing to update.")
-		}
-		if in.Key != nil {
-			v.Key = *in.Key
-		}
-		if in.Value != nil {
-			v.Value = *in.Value
-		}
-		if in.Secret != nil {
-			v.Secret = *in.Secret
-		}
-		return nil
+		return v.Change(in.Key, in.Value, in.Secret)
 	})
 	if err != nil {
 		return nil, err
