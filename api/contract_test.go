@@ -81,6 +81,8 @@ func examples() map[string]example {
 		"functions.create":             {params: map[string]any{"functionId": "new", "name": "n", "runtime": "node-22"}, bad: settings(map[string]any{"functionId": "_x"})},
 		"functions.listRuntimes":       {},
 		"functions.listSpecifications": {bad: map[string]any{"type": "x"}},
+		"functions.listTemplates":      {bad: map[string]any{"runtimes": "node-1", "useCases": "x", "limit": 0, "offset": -1, "total": "x"}},
+		"functions.getTemplate":        {path: map[string]string{"templateId": "starter"}, bad: map[string]any{"templateId": strings.Repeat("x", 129)}, unknown: map[string]string{"templateId": "function_template_not_found"}},
 		"functions.get":                {path: f, bad: one, unknown: of()},
 		"functions.update":             {path: f, params: map[string]any{"name": "n"}, bad: settings(one), unknown: of()},
 		"functions.delete":             {path: f, bad: one, unknown: of()},
@@ -148,7 +150,7 @@ func call(t *testing.T, a *api.API, as apitest.Actor, e api.Endpoint, path map[s
 	for name, value := range path {
 		target = strings.ReplaceAll(target, "{"+name+"}", strings.ReplaceAll(value, "/", "%2F"))
 	}
-	target = strings.NewReplacer("{functionId}", "f", "{deploymentId}", "d", "{executionId}", "e", "{variableId}", "v").Replace(target)
+	target = strings.NewReplacer("{functionId}", "f", "{deploymentId}", "d", "{executionId}", "e", "{variableId}", "v", "{templateId}", "starter").Replace(target)
 	var body any
 	hasFile := slices.ContainsFunc(e.Params, func(p api.Param) bool { return p.Type == "file" })
 	switch {
@@ -304,7 +306,7 @@ func TestErrors(t *testing.T) {
 		flint.ErrUnknown, flint.ErrInvalidArgument, flint.ErrInvalidQuery, flint.ErrCursorNotFound, flint.ErrBadRequest, flint.ErrUnauthorizedScope,
 		flint.ErrAccessForbidden, flint.ErrRouteNotFound, flint.ErrRateLimited, flint.ErrUserUnauthorized, flint.ErrInvalidJWT, flint.ErrFileEmpty,
 		flint.ErrFileTypeUnsupported, flint.ErrInvalidFile, flint.ErrInvalidContentRange, flint.ErrInvalidRange, flint.ErrProjectNotFound,
-		flint.ErrProjectIDMissing, flint.ErrKeyExpired, flint.ErrFunctionNotFound, flint.ErrFunctionExists, flint.ErrRuntimeUnsupported,
+		flint.ErrProjectIDMissing, flint.ErrKeyExpired, flint.ErrFunctionNotFound, flint.ErrFunctionExists, flint.ErrRuntimeUnsupported, flint.ErrTemplateNotFound,
 		flint.ErrEntrypointMissing, flint.ErrSynchronousTimeout, flint.ErrAsynchronousTimeout, flint.ErrNoExecutePermission, flint.ErrInstallationNotFound,
 		flint.ErrDeploymentNotFound, flint.ErrDeploymentSize, flint.ErrBuildNotReady, flint.ErrBuildCompleted, flint.ErrBuildFailed, flint.ErrBuildCanceled,
 		flint.ErrExecutionNotFound, flint.ErrExecutionInProgress, flint.ErrVariableNotFound, flint.ErrVariableExists, flint.ErrVariableUnsetSecret,

@@ -109,23 +109,6 @@ func olderCommands(runtime string) string {
 	if i := strings.LastIndexByte(runtime, '-'); i > 0 {
 		language = runtime[:i]
 	}
-	switch language {
-	case "node":
-		return "npm install"
-	case "bun":
-		return "bun install"
-	case "php":
-		return "composer install"
-	case "ruby":
-		return "bundle install"
-	case "python", "python-ml":
-		return "pip install -r requirements.txt"
-	case "deno":
-		return "deno cache src/main.ts"
-	case "dart":
-		return "dart pub get"
-	case "dotnet":
-		return "dotnet restore"
-	}
-	return ""
+	_, commands := convention(language)
+	return commands
 }

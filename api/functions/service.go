@@ -55,8 +55,9 @@ type Config struct {
 
 // Service is the REST service.
 type Service struct {
-	config Config
-	sizes  []flint.Specification
+	config    Config
+	sizes     []flint.Specification
+	templates []template
 }
 
 // New returns the service.
@@ -67,7 +68,7 @@ func New(c Config) *Service {
 	if c.MaxTimeout <= 0 {
 		c.MaxTimeout = flint.MaxFunctionTimeout
 	}
-	return &Service{config: c, sizes: flint.Specifications(c.MaxCPUs, c.MaxMemory)}
+	return &Service{config: c, sizes: flint.Specifications(c.MaxCPUs, c.MaxMemory), templates: parseTemplates()}
 }
 
 // cleanupTime bounds what is done after the answer is already certain.
@@ -94,6 +95,8 @@ func (s *Service) Routes() []api.Route {
 		{Method: "POST", Path: root, Name: "functions.create", Summary: "Create function", Scopes: writeFunctions, Callers: servers, Limit: creations, Handler: api.Handle(201, s.create)},
 		{Method: "GET", Path: root + "/runtimes", Name: "functions.listRuntimes", Summary: "List runtimes", Scopes: everyone, Callers: all, Handler: api.Handle(200, s.listRuntimes)},
 		{Method: "GET", Path: root + "/specifications", Name: "functions.listSpecifications", Summary: "List specifications", Scopes: readFunctions, Callers: servers, Handler: api.Handle(200, s.listSpecifications)},
+		{Method: "GET", Path: root + "/templates", Name: "functions.listTemplates", Summary: "List templates", Scopes: everyone, Callers: all, Handler: api.Handle(200, s.listTemplates)},
+		{Method: "GET", Path: root + "/templates/{templateId}", Name: "functions.getTemplate", Summary: "Get template", Scopes: everyone, Callers: all, Handler: api.Handle(200, s.getTemplate)},
 		{Method: "GET", Path: one, Name: "functions.get", Summary: "Get function", Scopes: readFunctions, Callers: servers, Handler: api.Handle(200, s.get)},
 		{Method: "PUT", Path: one, Name: "functions.update", Summary: "Update function", Scopes: writeFunctions, Callers: servers, Handler: api.Handle(200, s.update)},
 		{Method: "DELETE", Path: one, Name: "functions.delete", Summary: "Delete function", Scopes: writeFunctions, Callers: servers, Handler: api.Handle(204, s.delete)},
