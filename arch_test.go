@@ -19,7 +19,7 @@ var layers = [][]string{
 	{"."},
 	{"wire", "store", "bus", "blob", "sandbox", "runtimes", "auth", "config", "console"},
 	{"client", "tables", "worker", "build"},
-	{"invoke"},
+	{"invoke", "upload"},
 	{"schedule", "trigger", "realtime", "proxy", "api"},
 	{"server"},
 	{"cli"},

@@ -11,6 +11,7 @@ var (
 	ErrSynchronousTimeout   = kind(Timeout, "function_synchronous_timeout", "Synchronous function execution timed out. Use asynchronous execution instead, or ensure the execution duration doesn't exceed 30 seconds.")
 	ErrAsynchronousTimeout  = kind(Timeout, "function_asynchronous_timeout", "Asynchronous function execution timed out. Ensure the execution duration doesn't exceed the configured function timeout.")
 	ErrNoExecutePermission  = kind(Unauthorized, "function_execute_permission_missing", "To execute function using domain, execute permissions must include \"any\" or \"guests\".")
+	ErrTemplateNotFound     = kind(NotFound, "function_template_not_found", "Function Template with the requested ID could not be found.")
 	ErrInstallationNotFound = kind(NotFound, "installation_not_found", "Installation with the requested ID could not be found. Check to see if the ID is correct, or create the installation.")
 )
 

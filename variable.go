@@ -18,3 +18,23 @@ type Variable struct {
 	Key, Value           string
 	Secret               bool // the value is never shown again
 }
+
+// Change sets what is not nil. A value that was secret stays so: ErrVariableUnsetSecret.
+func (v *Variable) Change(key, value *string, secret *bool) error {
+	if v.Secret && secret != nil && !*secret {
+		return ErrVariableUnsetSecret
+	}
+	if key == nil && value == nil && secret == nil {
+		return ErrInvalidArgument.Saying("Name a key, a value or secret: there is nothing to update.")
+	}
+	if key != nil {
+		v.Key = *key
+	}
+	if value != nil {
+		v.Value = *value
+	}
+	if secret != nil {
+		v.Secret = *secret
+	}
+	return nil
+}

@@ -20,6 +20,7 @@ import (
 	"flint/api/apitest"
 	"flint/api/functions"
 	"flint/api/health"
+	"flint/api/project"
 	"flint/auth"
 )
 
@@ -64,27 +65,46 @@ func examples() map[string]example {
 	}
 	f := map[string]string{"functionId": "f"}
 	fd, fe, fv := map[string]string{"functionId": "f", "deploymentId": "d"}, map[string]string{"functionId": "f", "executionId": "e"}, map[string]string{"functionId": "f", "variableId": "v"}
+	pv := map[string]string{"variableId": "pv"}
 	return map[string]example{
 		"health.get":        {},
 		"health.getVersion": {},
 		"openapi.get":       {},
 
+		"project.listVariables":  {bad: list(map[string]any{})},
+		"project.createVariable": {params: map[string]any{"variableId": "new", "key": "k", "value": "v"}, bad: map[string]any{"variableId": "-x", "key": "", "value": 1, "secret": "x"}},
+		"project.getVariable":    {path: pv, bad: map[string]any{"variableId": "-x"}, unknown: of("variableId", variable)},
+		"project.updateVariable": {path: pv, params: map[string]any{"value": "w"}, bad: map[string]any{"variableId": "-x", "key": 1, "value": 1, "secret": "x"}, unknown: of("variableId", variable)},
+		"project.deleteVariable": {path: pv, bad: map[string]any{"variableId": "-x"}, unknown: of("variableId", variable)},
+
 		"functions.list":               {bad: list(map[string]any{"search": strings.Repeat("x", 257)})},
 		"functions.create":             {params: map[string]any{"functionId": "new", "name": "n", "runtime": "node-22"}, bad: settings(map[string]any{"functionId": "_x"})},
 		"functions.listRuntimes":       {},
 		"functions.listSpecifications": {bad: map[string]any{"type": "x"}},
+		"functions.listTemplates":      {bad: map[string]any{"runtimes": "node-1", "useCases": "x", "limit": 0, "offset": -1, "total": "x"}},
+		"functions.getTemplate":        {path: map[string]string{"templateId": "starter"}, bad: map[string]any{"templateId": strings.Repeat("x", 129)}, unknown: map[string]string{"templateId": "function_template_not_found"}},
 		"functions.get":                {path: f, bad: one, unknown: of()},
 		"functions.update":             {path: f, params: map[string]any{"name": "n"}, bad: settings(one), unknown: of()},
 		"functions.delete":             {path: f, bad: one, unknown: of()},
 		"functions.updateFunctionDeployment": {
 			path: f, params: map[string]any{"deploymentId": "d"}, bad: with(map[string]any{"deploymentId": "a/b"}), unknown: of(), status: 400, // not built
 		},
-		"functions.listDeployments":        {path: f, bad: with(list(map[string]any{})), unknown: of()},
-		"functions.createDeployment":       {path: f, params: map[string]any{"activate": true, "code": apitest.File{Name: "c.tar.gz", Content: "x"}}, bad: with(map[string]any{"activate": "x", "entrypoint": "", "commands": long}), unknown: of()},
-		"functions.getDeployment":          {path: fd, bad: with(map[string]any{"deploymentId": "-x"}), unknown: of("deploymentId", deployment)},
-		"functions.deleteDeployment":       {path: fd, bad: with(map[string]any{"deploymentId": "-x"}), unknown: of("deploymentId", deployment)},
-		"functions.updateDeploymentStatus": {path: fd, bad: with(map[string]any{"deploymentId": "-x"}), unknown: of("deploymentId", deployment)},
-		"functions.listExecutions":         {path: f, bad: with(list(map[string]any{})), unknown: of()},
+		"functions.listDeployments":           {path: f, bad: with(list(map[string]any{})), unknown: of()},
+		"functions.createDeployment":          {path: f, params: map[string]any{"activate": true, "code": apitest.File{Name: "c.tar.gz", Content: "x"}}, bad: with(map[string]any{"activate": "x", "entrypoint": "", "commands": long}), unknown: of()},
+		"functions.getDeployment":             {path: fd, bad: with(map[string]any{"deploymentId": "-x"}), unknown: of("deploymentId", deployment)},
+		"functions.deleteDeployment":          {path: fd, bad: with(map[string]any{"deploymentId": "-x"}), unknown: of("deploymentId", deployment)},
+		"functions.updateDeploymentStatus":    {path: fd, bad: with(map[string]any{"deploymentId": "-x"}), unknown: of("deploymentId", deployment)},
+		"functions.createDuplicateDeployment": {path: f, params: map[string]any{"deploymentId": "d"}, bad: with(map[string]any{"deploymentId": "-x", "buildId": long}), unknown: of()},
+		"functions.createTemplateDeployment": {
+			path: f, params: map[string]any{"repository": "r", "owner": "o", "rootDirectory": "d", "type": "tag", "reference": "1"}, unknown: of(), status: 404, // there is no installation
+			bad: with(map[string]any{"repository": long, "owner": 1, "rootDirectory": long, "type": "x", "reference": long, "activate": "true"}),
+		},
+		"functions.createVcsDeployment": {
+			path: f, params: map[string]any{"type": "branch", "reference": "main"}, unknown: of(), status: 404,
+			bad: with(map[string]any{"type": "tag", "reference": "", "activate": 1}),
+		},
+		"functions.getDeploymentDownload": {path: fd, bad: with(map[string]any{"deploymentId": "-x", "type": "x", "token": long}), unknown: of("deploymentId", deployment)},
+		"functions.listExecutions":        {path: f, bad: with(list(map[string]any{})), unknown: of()},
 		"functions.createExecution": {
 			path: f, unknown: of(), status: 404, // nothing is deployed
 			bad: with(map[string]any{"body": 1, "async": "x", "path": "", "method": "get", "headers": map[string]string{"x-appwrite-x": "y"}, "scheduledAt": long}),
@@ -104,18 +124,23 @@ func platform(t *testing.T) *api.API {
 	t.Helper()
 	b := apitest.New(t)
 	ctx := t.Context()
+	source, _, err := b.Blobs.Put(ctx, strings.NewReader("source"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, err := range []error{
 		b.Store.CreateFunction(ctx, &flint.Function{Project: apitest.Project, ID: "f", Name: "f", Runtime: "node-22", Entrypoint: "i.js", Enabled: true}, nil),
-		b.Store.CreateDeployment(ctx, &flint.Deployment{Project: apitest.Project, ID: "d", Function: "f", Runtime: "node-22", Status: flint.DeploymentWaiting, SourceDigest: "s"}),
+		b.Store.CreateDeployment(ctx, &flint.Deployment{Project: apitest.Project, ID: "d", Function: "f", Runtime: "node-22", Status: flint.DeploymentWaiting, SourceDigest: source}),
 		b.Store.AppendExecution(ctx, &flint.Execution{Project: apitest.Project, ID: "e", Function: "f", Status: flint.ExecutionCompleted}),
 		b.Store.CreateVariable(ctx, &flint.Variable{Project: apitest.Project, ID: "v", Function: "f", Key: "a"}),
+		b.Store.CreateVariable(ctx, &flint.Variable{Project: apitest.Project, ID: "pv", Key: "a"}),
 	} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	s := functions.New(functions.Config{Store: b.Store, Invoker: b.Invoker, Builder: b.Builder, Runtimes: b.Runtimes, Logger: b.Logger})
-	return b.Serve(s.Routes(), health.New(health.Config{}).Routes())
+	s := functions.New(functions.Config{Store: b.Store, Invoker: b.Invoker, Builder: b.Builder, Uploads: b.Uploads, Blobs: b.Blobs, Signer: b.Signer, Runtimes: b.Runtimes, Logger: b.Logger})
+	return b.Serve(s.Routes(), project.New(b.Store).Routes(), health.New(health.Config{}).Routes())
 }
 
 // call sends params to an endpoint the way its method wants them.
@@ -125,7 +150,7 @@ func call(t *testing.T, a *api.API, as apitest.Actor, e api.Endpoint, path map[s
 	for name, value := range path {
 		target = strings.ReplaceAll(target, "{"+name+"}", strings.ReplaceAll(value, "/", "%2F"))
 	}
-	target = strings.NewReplacer("{functionId}", "f", "{deploymentId}", "d", "{executionId}", "e", "{variableId}", "v").Replace(target)
+	target = strings.NewReplacer("{functionId}", "f", "{deploymentId}", "d", "{executionId}", "e", "{variableId}", "v", "{templateId}", "starter").Replace(target)
 	var body any
 	hasFile := slices.ContainsFunc(e.Params, func(p api.Param) bool { return p.Type == "file" })
 	switch {
@@ -149,7 +174,7 @@ func call(t *testing.T, a *api.API, as apitest.Actor, e api.Endpoint, path map[s
 	}
 	w := apitest.Send(t, a, as, e.Method, target, "", body)
 	var answer struct{ Type, Message string }
-	if w.Body.Len() > 0 {
+	if w.Body.Len() > 0 && strings.HasPrefix(w.Header().Get("Content-Type"), "application/json") {
 		if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil {
 			t.Fatalf("%v: %s", err, w.Body)
 		}
@@ -281,7 +306,7 @@ func TestErrors(t *testing.T) {
 		flint.ErrUnknown, flint.ErrInvalidArgument, flint.ErrInvalidQuery, flint.ErrCursorNotFound, flint.ErrBadRequest, flint.ErrUnauthorizedScope,
 		flint.ErrAccessForbidden, flint.ErrRouteNotFound, flint.ErrRateLimited, flint.ErrUserUnauthorized, flint.ErrInvalidJWT, flint.ErrFileEmpty,
 		flint.ErrFileTypeUnsupported, flint.ErrInvalidFile, flint.ErrInvalidContentRange, flint.ErrInvalidRange, flint.ErrProjectNotFound,
-		flint.ErrProjectIDMissing, flint.ErrKeyExpired, flint.ErrFunctionNotFound, flint.ErrFunctionExists, flint.ErrRuntimeUnsupported,
+		flint.ErrProjectIDMissing, flint.ErrKeyExpired, flint.ErrFunctionNotFound, flint.ErrFunctionExists, flint.ErrRuntimeUnsupported, flint.ErrTemplateNotFound,
 		flint.ErrEntrypointMissing, flint.ErrSynchronousTimeout, flint.ErrAsynchronousTimeout, flint.ErrNoExecutePermission, flint.ErrInstallationNotFound,
 		flint.ErrDeploymentNotFound, flint.ErrDeploymentSize, flint.ErrBuildNotReady, flint.ErrBuildCompleted, flint.ErrBuildFailed, flint.ErrBuildCanceled,
 		flint.ErrExecutionNotFound, flint.ErrExecutionInProgress, flint.ErrVariableNotFound, flint.ErrVariableExists, flint.ErrVariableUnsetSecret,

@@ -138,8 +138,17 @@ func responses(r *boundRoute, schemas object, errorSchema any) object {
 	}}
 	for _, status := range append([]int{r.Handler.status}, r.Also...) {
 		answer := object{"description": http.StatusText(status)}
-		if out := r.Handler.out; out != reflect.TypeFor[NoContent]() {
-			answer["content"] = object{"application/json": object{"schema": modelSchema(out, schemas)}}
+		switch out := r.Handler.out; out {
+		case reflect.TypeFor[NoContent]():
+		case reflect.TypeFor[*Download]():
+			answer["content"] = object{"application/octet-stream": object{"schema": object{"type": "string", "contentMediaType": "application/octet-stream"}}}
+		default:
+			schema := object{"schema": modelSchema(out, schemas)}
+			content := object{"application/json": schema}
+			if out.Implements(reflect.TypeFor[Former]()) {
+				content["multipart/form-data"] = schema
+			}
+			answer["content"] = content
 		}
 		answers[strconv.Itoa(status)] = answer
 	}
@@ -193,7 +202,7 @@ func modelSchema(t reflect.Type, schemas object) object {
 	case reflect.Slice:
 		return object{"type": "array", "items": modelSchema(t.Elem(), schemas)}
 	case reflect.Struct:
-		if t.NumField() == 1 && t.Field(0).Anonymous { // an answer with a status of its own
+		if wraps(t) { // an answer with a status or a form of its own
 			return modelSchema(t.Field(0).Type, schemas)
 		}
 		name := strings.ToUpper(t.Name()[:1]) + t.Name()[1:]
@@ -204,6 +213,16 @@ func modelSchema(t reflect.Type, schemas object) object {
 		return object{"$ref": "#/components/schemas/" + name}
 	}
 	panic(fmt.Sprintf("api: a model cannot have a %s", t))
+}
+
+// wraps reports whether a struct is nothing to clients but the model that it embeds.
+func wraps(t reflect.Type) bool {
+	for i := range t.NumField() {
+		if f := t.Field(i); i == 0 && !f.Anonymous || i > 0 && f.IsExported() {
+			return false
+		}
+	}
+	return t.NumField() > 0
 }
 
 func structSchema(t reflect.Type, schemas object) object {

@@ -41,6 +41,25 @@ func (p Params) Default(name, text string) {
 	}
 }
 
+// Set gives a parameter a value, whatever it had.
+func (p Params) Set(name, text string) { p[name] = &param{text: text} }
+
+// DefaultJSON sets a parameter that is absent to a value that is no text.
+func (p Params) DefaultJSON(name, value string) {
+	if !p.has(name) {
+		p[name] = &param{raw: json.RawMessage(value)}
+	}
+}
+
+// Text returns a parameter that is a text, or nothing.
+func (p Params) Text(name string) string {
+	if !p.has(name) {
+		return ""
+	}
+	text, _ := p[name].asText()
+	return text
+}
+
 // Copy gives an absent parameter the value of another one that is present.
 func (p Params) Copy(from, to string) {
 	if p.has(from) && !p.has(to) {

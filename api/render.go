@@ -69,6 +69,14 @@ func (x *exchange) render(out any) error {
 		x.w.WriteHeader(x.status)
 		return nil
 	}
+	if f, ok := out.(Former); ok {
+		if fields := f.Form(); fields != nil {
+			return x.writeForm(status, fields)
+		}
+	}
+	if d, ok := out.(*Download); ok {
+		return x.send(d)
+	}
 	if raw, ok := out.(json.RawMessage); ok {
 		return x.write(status, jsonType, raw)
 	}
@@ -77,7 +85,11 @@ func (x *exchange) render(out any) error {
 	defer release(b)
 	e := json.NewEncoder(b)
 	e.SetEscapeHTML(false)
-	if err := e.Encode(out); err != nil {
+	older, err := wire.Older(out, x.format)
+	if err != nil {
+		return err
+	}
+	if err := e.Encode(older); err != nil {
 		return fmt.Errorf("encode answer: %w", err)
 	}
 	return x.write(status, jsonType, bytes.TrimSuffix(b.Bytes(), []byte("\n")))
@@ -149,6 +161,9 @@ func (x *exchange) writeError(err error) {
 	h.Set("Pragma", "no-cache")
 	if known.Kind == flint.Unavailable && h.Get("Retry-After") == "" {
 		h.Set("Retry-After", "1")
+	}
+	if known.Kind == flint.RateLimited && h.Get("X-RateLimit-Reset") == "" { // nothing was counted: others were in the way
+		h.Set("Retry-After", "5")
 	}
 	status := Status(known)
 	if !inAPI(x.r.URL.Path) {

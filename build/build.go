@@ -168,11 +168,21 @@ func (b *Builder) Submit(ctx context.Context, d *flint.Deployment) error {
 	if err := b.config.Store.CreateDeployment(ctx, d); err != nil {
 		return err
 	}
-	b.ring()
+	b.Ring()
 	return nil
 }
 
-func (b *Builder) ring() {
+// Duplicate makes the row of a deployment that has the source of another one, and queues its build.
+func (b *Builder) Duplicate(ctx context.Context, d *flint.Deployment, of flint.DeploymentID) error {
+	if err := b.config.Store.DuplicateDeployment(ctx, d, of); err != nil {
+		return err
+	}
+	b.Ring()
+	return nil
+}
+
+// Ring says that a deployment waits for its build that did not come through Submit.
+func (b *Builder) Ring() {
 	select {
 	case b.bell <- struct{}{}:
 	default:

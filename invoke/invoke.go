@@ -51,6 +51,7 @@ type Call struct {
 	Body     []byte
 	More     io.Reader // what follows Body when it is not in memory; reading ends when the call does
 	ClientIP string
+	At       time.Time // of Enqueue: when to run; zero: at once
 
 	id       flint.ExecutionID
 	accepted time.Time

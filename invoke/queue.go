@@ -14,7 +14,7 @@ import (
 
 func errAttr(err error) slog.Attr { return slog.String("err", err.Error()) }
 
-// Enqueue accepts an asynchronous call: when it returns, the execution is durable and waits.
+// Enqueue accepts an asynchronous call: when it returns, the execution is durable and waits, for its time if it has one.
 func (i *Invoker) Enqueue(ctx context.Context, c *Call) (*flint.Execution, error) {
 	c.async = true
 	t, err := i.admit(ctx, c)
@@ -33,10 +33,14 @@ func (i *Invoker) Enqueue(ctx context.Context, c *Call) (*flint.Execution, error
 	if c.Caller.User != "" {
 		e.Permissions = []string{fmt.Sprintf("read(%q)", "user:"+c.Caller.User)}
 	}
+	begin := c.accepted
+	if !c.At.IsZero() {
+		e.Status, e.ScheduledAt, begin = flint.ExecutionScheduled, c.At, c.At
+	}
 	err = i.config.Store.EnqueueExecution(ctx, e, &store.QueuedCall{
 		Method: c.Method, Path: c.Path, Headers: c.Headers, Body: c.Body,
 		User: c.Caller.User, UserJWT: c.Caller.UserJWT, ClientIP: c.ClientIP,
-		Deadline: c.accepted.Add(t.function.Timeout + flint.AsynchronousGrace),
+		Deadline: begin.Add(t.function.Timeout + flint.AsynchronousGrace),
 	})
 	if err != nil {
 		return nil, err
@@ -60,6 +64,9 @@ const idlePoll = 5 * time.Second
 
 // busyPause is how long a queued call that found no capacity waits before it is handed back.
 const busyPause = 500 * time.Millisecond
+
+// overduePoll is how often a call is tried that is due and was not given to anyone.
+const overduePoll = 100 * time.Millisecond
 
 // Settle ends the executions that this node had in an earlier life. It is called once, before Work.
 func (i *Invoker) Settle(ctx context.Context) error {
@@ -110,8 +117,10 @@ func (i *Invoker) pull(ctx, life context.Context, running *sync.WaitGroup) {
 			continue
 		}
 		<-slots
+		due := i.untilDue(ctx)
 		select {
 		case <-i.bell:
+		case <-due:
 		case <-tick.C:
 			if _, err := i.config.Store.SettleExecutions(ctx, "", time.Now(), lostReason); err != nil && ctx.Err() == nil {
 				i.config.Logger.Error("lost executions cannot be settled", errAttr(err))
@@ -120,6 +129,26 @@ func (i *Invoker) pull(ctx, life context.Context, running *sync.WaitGroup) {
 			return
 		}
 	}
+}
+
+// untilDue returns a channel that is ready when the next delayed call is due. One that is due later than the queue is
+// looked at anyway is not waited for.
+func (i *Invoker) untilDue(ctx context.Context) <-chan time.Time {
+	at, err := i.config.Store.NextDue(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			i.config.Logger.Error("delayed calls cannot be read", errAttr(err))
+		}
+		return nil
+	}
+	left := time.Until(at)
+	if at.IsZero() || left >= idlePoll {
+		return nil
+	}
+	if left <= 0 { // it was not to be had just now
+		left = overduePoll
+	}
+	return time.After(left)
 }
 
 // runQueued makes a queued call and writes how it ended into its row. The lease is extended as long as it runs.

@@ -22,6 +22,7 @@ import (
 	"flint/api"
 	"flint/api/functions"
 	"flint/api/health"
+	"flint/api/project"
 	"flint/auth"
 	blobfs "flint/blob/fs"
 	"flint/build"
@@ -31,6 +32,7 @@ import (
 	"flint/proxy"
 	"flint/runtimes"
 	"flint/store"
+	"flint/upload"
 	"flint/worker"
 )
 
@@ -109,12 +111,20 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	if err != nil {
 		return err
 	}
+	uploads, err := upload.New(upload.Config{
+		Store: db, Receive: builder.Receive, Collect: builder.Collect, Queued: builder.Ring, Logger: logger,
+		Dir: filepath.Join(c.Data, "uploads"), MaxSize: c.MaxSource,
+	})
+	if err != nil {
+		return err
+	}
 	rest := api.New(
 		api.Config{Auth: authenticator, Logger: logger, Registry: registry, MaxUpload: c.MaxSource + 16<<20, ClientIPHeaders: []string{"X-Forwarded-For"}},
 		functions.New(functions.Config{
-			Store: db, Invoker: invoker, Builder: builder, Runtimes: catalog, Logger: logger, Domain: c.Domain,
+			Store: db, Invoker: invoker, Builder: builder, Uploads: uploads, Blobs: blobs, Signer: signer, Runtimes: catalog, Logger: logger, Domain: c.Domain,
 			MaxCPUs: c.MaxCPUs, MaxMemory: c.MaxMemory, MaxTimeout: c.MaxTimeout, CreationLimit: c.CreationLimit,
 		}).Routes(),
+		project.New(db).Routes(),
 		health.New(health.Config{Check: func(ctx context.Context) error { _, err := db.Projects(ctx); return err }}).Routes(),
 	)
 	front := proxy.New(proxy.Config{Rule: db.RuleByDomain, Invoker: invoker, Domain: c.Domain, Logger: logger, Next: rest, Limit: time.Minute})
@@ -141,8 +151,8 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		ready(Node{Addr: listener.Addr()})
 	}
 	return runner.Run(ctx,
-		[]runner.Service{{Name: "workers", Run: pool.Run}, {Name: "retention", Run: retain(db, c.Retention, logger)}},
-		[]runner.Service{{Name: "queued calls", Run: invoker.Work}, {Name: "builds", Run: builder.Work}},
+		[]runner.Service{{Name: "workers", Run: pool.Run}, {Name: "retention", Run: retain(db, c.Retention, logger)}, {Name: "maintenance", Run: maintain(db, c.ExecutionLimit, builder.Collect, logger)}},
+		[]runner.Service{{Name: "queued calls", Run: invoker.Work}, {Name: "builds", Run: builder.Work}, {Name: "uploads", Run: uploads.Work}},
 		services)
 }
 

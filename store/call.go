@@ -59,6 +59,18 @@ func (s *Store) EnqueueExecution(ctx context.Context, e *flint.Execution, c *Que
 
 const readDueCall = "select 1 from calls where lease_node = '' and due_at <= $1 limit 1"
 
+const readNextDue = "select due_at from calls where lease_node = '' order by due_at limit 1"
+
+// NextDue returns when the next call that nobody has taken is due, or no time when there is none.
+func (s *Store) NextDue(ctx context.Context) (time.Time, error) {
+	var at int64
+	err := s.one(ctx, readNextDue, nil, func(r scanner) error { return r.Scan(&at) })
+	if errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, nil
+	}
+	return instant(at), err
+}
+
 // ClaimExecution gives the call that has been due for longest to a node, for the time of a lease, or returns nothing
 // when none is due. A claim outlives the loss of power: what may have run must not run again.
 func (s *Store) ClaimExecution(ctx context.Context, node string, lease time.Duration) (*flint.Execution, *QueuedCall, error) {

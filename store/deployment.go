@@ -36,26 +36,58 @@ func (s *Store) CreateDeployment(ctx context.Context, d *flint.Deployment) error
 		d.Status = flint.DeploymentWaiting
 	}
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
-		uid, err := owner(ctx, t, d.Project, d.Function)
+		_, err := insertDeployment(ctx, t, d)
+		return err
+	})
+	if err == nil {
+		s.functionChanged(d.Project, d.Function)
+	}
+	return err
+}
+
+// insertDeployment adds the row and returns the number of the function's present life.
+func insertDeployment(ctx context.Context, t *tx, d *flint.Deployment) (uid int64, err error) {
+	if uid, err = owner(ctx, t, d.Project, d.Function); err != nil {
+		return 0, err
+	}
+	if uid == 0 {
+		return 0, flint.ErrFunctionNotFound
+	}
+	if d.Activate {
+		if err := unclaim(ctx, t, uid); err != nil {
+			return 0, err
+		}
+	}
+	if err := t.exec(ctx, `insert into deployments (id, owner, created_at, updated_at, type, status, activate, source_size, build_size,
+		build_duration, build_started_at, source_digest, build_digest, runtime, entrypoint, commands, log_bytes, lease_node, lease_until,
+		attempt, losses) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 0, '', 0, 0, 0)`,
+		string(d.ID), uid, millis(d.CreatedAt), millis(d.UpdatedAt), d.Type, string(d.Status), d.Activate, d.SourceSize, d.BuildSize,
+		d.BuildDuration, millis(d.BuildStartedAt), d.SourceDigest, d.BuildDigest, d.Runtime, d.Entrypoint, d.Commands); err != nil {
+		return 0, err
+	}
+	return uid, appendLog(ctx, t, d.ID, d.BuildLogs)
+}
+
+// unclaim takes from all deployments of a function the claim to become the active one.
+func unclaim(ctx context.Context, t *tx, uid int64) error {
+	return t.exec(ctx, "update deployments set activate = $2 where owner = $1 and activate = $3", uid, false, true)
+}
+
+// DuplicateDeployment adds a deployment that has another one's source and type, and everything else of d.
+// ErrDeploymentNotFound when that one is not there or has no source.
+func (s *Store) DuplicateDeployment(ctx context.Context, d *flint.Deployment, of flint.DeploymentID) error {
+	stamp(&d.CreatedAt, &d.UpdatedAt)
+	err := s.write(ctx, func(ctx context.Context, t *tx) error {
+		from, err := deployment(ctx, t, d.Project, d.Function, of)
 		if err != nil {
 			return err
 		}
-		if uid == 0 {
-			return flint.ErrFunctionNotFound
+		if from.SourceDigest == "" {
+			return flint.ErrDeploymentNotFound
 		}
-		if d.Activate {
-			if err := t.exec(ctx, "update deployments set activate = $2 where owner = $1 and activate = $3", uid, false, true); err != nil {
-				return err
-			}
-		}
-		if err := t.exec(ctx, `insert into deployments (id, owner, created_at, updated_at, type, status, activate, source_size, build_size,
-			build_duration, build_started_at, source_digest, build_digest, runtime, entrypoint, commands, log_bytes, lease_node, lease_until,
-			attempt, losses) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 0, '', 0, 0, 0)`,
-			string(d.ID), uid, millis(d.CreatedAt), millis(d.UpdatedAt), d.Type, string(d.Status), d.Activate, d.SourceSize, d.BuildSize,
-			d.BuildDuration, millis(d.BuildStartedAt), d.SourceDigest, d.BuildDigest, d.Runtime, d.Entrypoint, d.Commands); err != nil {
-			return err
-		}
-		return appendLog(ctx, t, d.ID, d.BuildLogs)
+		d.Type, d.SourceDigest, d.SourceSize = from.Type, from.SourceDigest, from.SourceSize
+		_, err = insertDeployment(ctx, t, d)
+		return err
 	})
 	if err == nil {
 		s.functionChanged(d.Project, d.Function)
@@ -183,33 +215,37 @@ func (s *Store) DeleteDeployment(ctx context.Context, project flint.ProjectID, f
 		if err != nil {
 			return err
 		}
-		n, err := t.count(ctx, "delete from deployments where id = $1 and owner = $2", string(id), uid)
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return flint.ErrDeploymentNotFound
-		}
-		if err := t.exec(ctx, "delete from build_logs where deployment = $1", string(id)); err != nil {
-			return err
-		}
-		if f.DeploymentID != id && f.LatestDeploymentID != id {
-			return nil
-		}
-		if f.DeploymentID == id {
-			f.DeploymentID, f.DeploymentCreatedAt = "", instant(0)
-		}
-		if f.LatestDeploymentID == id {
-			if err := latest(ctx, t, f, uid); err != nil {
-				return err
-			}
-		}
-		return updateFunction(ctx, t, f)
+		return deleteDeployment(ctx, t, f, uid, id)
 	})
 	if err == nil {
 		s.functionChanged(project, fn)
 	}
 	return err
+}
+
+func deleteDeployment(ctx context.Context, t *tx, f *flint.Function, uid int64, id flint.DeploymentID) error {
+	n, err := t.count(ctx, "delete from deployments where id = $1 and owner = $2", string(id), uid)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return flint.ErrDeploymentNotFound
+	}
+	if err := t.exec(ctx, "delete from build_logs where deployment = $1", string(id)); err != nil {
+		return err
+	}
+	if f.DeploymentID != id && f.LatestDeploymentID != id {
+		return nil
+	}
+	if f.DeploymentID == id {
+		f.DeploymentID, f.DeploymentCreatedAt = "", instant(0)
+	}
+	if f.LatestDeploymentID == id {
+		if err := latest(ctx, t, f, uid); err != nil {
+			return err
+		}
+	}
+	return updateFunction(ctx, t, f)
 }
 
 // latest sets a function's latest deployment to the newest one there is.

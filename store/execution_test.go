@@ -302,3 +302,33 @@ func TestEncodeHeadersIsJSON(t *testing.T) {
 		t.Errorf("bytes that are not UTF-8 became %q", got.Request[0].Value)
 	}
 }
+
+func TestNextDue(t *testing.T) {
+	t.Parallel()
+	s, ctx := setup(t), t.Context()
+	due := func(want time.Time) {
+		t.Helper()
+		if got, err := s.NextDue(ctx); err != nil || !got.Equal(want) {
+			t.Errorf("NextDue() = %v, %v, want %v", got, err, want)
+		}
+	}
+	due(time.Time{})
+	later := now().Add(time.Hour)
+	delayed := sample("later", s.f)
+	delayed.Status, delayed.ScheduledAt = flint.ExecutionScheduled, later
+	must(t, s.EnqueueExecution(ctx, delayed, &QueuedCall{}))
+	due(later)
+	if e, _, err := s.ClaimExecution(ctx, "n", time.Minute); e != nil || err != nil {
+		t.Errorf("a call was given away before its time: %v, %v", e, err)
+	}
+	next := sample("now", s.f)
+	next.Status = flint.ExecutionWaiting
+	must(t, s.EnqueueExecution(ctx, next, &QueuedCall{}))
+	due(next.CreatedAt)
+	if e, _, err := s.ClaimExecution(ctx, "n", time.Minute); err != nil || e == nil || e.ID != "now" {
+		t.Errorf("ClaimExecution() = %v, %v", e, err)
+	}
+	due(later)
+	must(t, s.DeleteExecution(ctx, "p", "f", "later"))
+	due(time.Time{})
+}

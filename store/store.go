@@ -234,6 +234,6 @@ func stamp(created, updated *time.Time) {
 func hotReads() []string {
 	return []string{
 		readProject, readKey, readFunction, readVariable, readVariables, readRule, readRuleByDomain, readDeployment, readBuildLog,
-		readWaitingBuild, readExecution, readDueCall,
+		readWaitingBuild, readExecution, readDueCall, readNextDue,
 	}
 }

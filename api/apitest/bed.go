@@ -5,8 +5,6 @@ package apitest
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"io"
 	"log/slog"
 	"net/http"
@@ -21,10 +19,13 @@ import (
 	"flint"
 	"flint/api"
 	"flint/auth"
+	"flint/blob"
+	blobfs "flint/blob/fs"
 	"flint/build"
 	"flint/invoke"
 	"flint/runtimes"
 	"flint/store"
+	"flint/upload"
 )
 
 // Project is the project of a Bed.
@@ -37,6 +38,8 @@ type Bed struct {
 	Signer   *auth.Signer
 	Invoker  *Invoker
 	Builder  *Builder
+	Blobs    blob.Store
+	Uploads  *upload.Keeper
 	Runtimes *runtimes.Catalog // with node-22 only
 	Logs     *bytes.Buffer
 	Logger   *slog.Logger
@@ -73,13 +76,22 @@ func New(t testing.TB) *Bed {
 	}
 	b.Runtimes = catalog(t)
 	b.Invoker = &Invoker{Store: b.Store}
-	b.Builder = &Builder{Store: b.Store}
+	if b.Blobs, err = blobfs.Open(t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	b.Builder = &Builder{Store: b.Store, Blobs: b.Blobs, Limit: MaxSource}
+	b.Uploads, err = upload.New(upload.Config{
+		Store: b.Store, Receive: b.Builder.Receive, Collect: b.Builder.Collect, Queued: func() {}, Logger: b.Logger, Dir: t.TempDir(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	return b
 }
 
 // Serve returns an API of services.
 func (b *Bed) Serve(services ...[]api.Route) *api.API {
-	return api.New(api.Config{Auth: b.Auth, Logger: b.Logger, Registry: b.Registry, MaxUpload: 1 << 20}, services...)
+	return api.New(api.Config{Auth: b.Auth, Logger: b.Logger, Registry: b.Registry, MaxUpload: 16 << 20}, services...)
 }
 
 // catalog knows one toolchain: a script that says what node would say.
@@ -89,11 +101,17 @@ func catalog(t testing.TB) *runtimes.Catalog {
 	if err := os.WriteFile(filepath.Join(dir, "node"), []byte("#!/bin/sh\necho 22.9.0\n"), 0o700); err != nil { //nolint:gosec // it is to be executed
 		t.Fatal(err)
 	}
-	c, err := runtimes.Open(t.Context(), runtimes.Config{Path: dir, Toolchains: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
+	for range 100 { // a program that was just written is busy while another test's child still has it open
+		c, err := runtimes.Open(t.Context(), runtimes.Config{Path: dir, Toolchains: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rt, ok := c.Lookup("node-22"); ok && rt.Toolchain != nil {
+			return c
+		}
 	}
-	return c
+	t.Fatal("the toolchain was not found")
+	return nil
 }
 
 type locked struct {
@@ -166,6 +184,9 @@ func (i *Invoker) Enqueue(ctx context.Context, c *invoke.Call) (*flint.Execution
 		return nil, err
 	}
 	e.Status = flint.ExecutionWaiting
+	if !c.At.IsZero() {
+		e.Status, e.ScheduledAt = flint.ExecutionScheduled, c.At
+	}
 	return e, i.Store.EnqueueExecution(ctx, e, &store.QueuedCall{Method: c.Method, Path: c.Path, Body: c.Body, Deadline: time.Now().Add(time.Minute)})
 }
 
@@ -179,26 +200,27 @@ func (i *Invoker) Delete(_ flint.ProjectID, f flint.FunctionID) {
 // MaxSource is the largest archive that a Builder takes.
 const MaxSource = 100_000
 
-// Builder stands in for the one that builds deployments: it counts bytes and makes rows.
+// Builder stands in for the one that builds deployments: it keeps bytes and makes rows.
 type Builder struct {
 	Store *store.Store
+	Blobs blob.Store
+	Limit int64 // bytes of an archive
 
 	mu        sync.Mutex
 	Received  []build.Source
 	Collected []string
 }
 
-// Receive counts an archive.
-func (b *Builder) Receive(_ context.Context, r io.Reader) (build.Source, error) {
-	hash := sha256.New()
-	n, err := io.Copy(hash, io.LimitReader(r, MaxSource+1))
+// Receive keeps an archive.
+func (b *Builder) Receive(ctx context.Context, r io.Reader) (build.Source, error) {
+	digest, n, err := b.Blobs.Put(ctx, io.LimitReader(r, b.Limit+1))
 	if err != nil {
 		return build.Source{}, err
 	}
-	if n > MaxSource {
+	if n > b.Limit {
 		return build.Source{}, flint.ErrDeploymentSize
 	}
-	s := build.Source{Digest: hex.EncodeToString(hash.Sum(nil)), Size: n}
+	s := build.Source{Digest: digest, Size: n}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.Received = append(b.Received, s)
@@ -208,6 +230,11 @@ func (b *Builder) Receive(_ context.Context, r io.Reader) (build.Source, error) 
 // Submit makes the row.
 func (b *Builder) Submit(ctx context.Context, d *flint.Deployment) error {
 	return b.Store.CreateDeployment(ctx, d)
+}
+
+// Duplicate makes the row.
+func (b *Builder) Duplicate(ctx context.Context, d *flint.Deployment, of flint.DeploymentID) error {
+	return b.Store.DuplicateDeployment(ctx, d, of)
 }
 
 // Cancel ends a build.

@@ -9,6 +9,7 @@ import (
 
 	"flint"
 	"flint/api"
+	"flint/auth"
 	"flint/invoke"
 	"flint/wire"
 )
@@ -27,7 +28,13 @@ type createExecutionIn struct {
 }
 
 // createdExecution is the answer to a call: accepted until there is a result.
-type createdExecution struct{ *wire.Execution }
+type createdExecution struct {
+	*wire.Execution
+	form []api.FormField
+}
+
+// Form returns the answer as a client wants it that asked for a form, which can hold any bytes; else nothing.
+func (e createdExecution) Form() []api.FormField { return e.form }
 
 // StatusCode is 202 while the execution is not finished.
 func (e createdExecution) StatusCode() int {
@@ -39,45 +46,83 @@ func (e createdExecution) StatusCode() int {
 
 // createExecution calls the function. Who may and whether it can be called is decided where all calls go through.
 func (s *Service) createExecution(ctx context.Context, in *createExecutionIn) (createdExecution, error) {
-	if in.ScheduledAt != nil {
-		return createdExecution{}, delayed(*in.ScheduledAt, in.Async)
-	}
 	p := in.Principal
 	call := &invoke.Call{
 		Project: in.project(), Function: in.id(), Trigger: flint.TriggerHTTP,
 		Caller: invoke.Caller{Privileged: p.Privileged(), Roles: p.Roles, User: p.UserID, UserJWT: p.UserJWT},
 		Method: in.Method, Path: in.Path, Headers: lowered(in.Headers), Body: []byte(in.Body), ClientIP: in.ClientIP,
 	}
+	if in.ScheduledAt != nil {
+		var err error
+		if call.At, err = delay(*in.ScheduledAt, in.Async); err != nil {
+			return createdExecution{}, err
+		}
+		call.Trigger, call.Caller.UserJWT = flint.TriggerSchedule, "" // a token would be old by then
+	}
 	if in.Async {
 		e, err := s.config.Invoker.Enqueue(ctx, call)
 		if err != nil {
 			return createdExecution{}, err
 		}
-		return createdExecution{wire.NewExecution(e, p.Privileged(), in.Format)}, nil
+		return in.answer(wire.NewExecution(e, p.Privileged(), in.Format), nil)
 	}
 	result, err := s.config.Invoker.Run(ctx, call)
 	if err != nil {
 		return createdExecution{}, err
 	}
-	if !utf8.Valid(result.Body) {
-		return createdExecution{}, errUnreadableAnswer
-	}
 	m := wire.NewExecution(result.Execution, p.Privileged(), in.Format)
-	m.ResponseBody = string(result.Body)
 	m.ResponseHeaders = append([]flint.Header{}, result.Headers...)
-	return createdExecution{m}, nil
+	return in.answer(m, result.Body)
 }
 
-// delayed checks the wish for a later run, and then says that there are none yet.
-func delayed(at string, async bool) error {
+// answer makes what the client asked for out of an execution and the body that the function answered.
+func (in *createExecutionIn) answer(m *wire.Execution, body []byte) (createdExecution, error) {
+	if !wantsForm(in.Header.Get("Accept")) {
+		if !utf8.Valid(body) {
+			return createdExecution{}, errUnreadableAnswer
+		}
+		m.ResponseBody = string(body)
+		return createdExecution{Execution: m}, nil
+	}
+	fields, err := wire.Fields(m, in.Format)
+	if err != nil {
+		return createdExecution{}, err
+	}
+	e := createdExecution{Execution: m, form: make([]api.FormField, 0, len(fields))}
+	for _, f := range fields {
+		value := []byte(f.Text())
+		if f.Name == "responseBody" || f.Name == "response" {
+			value = body
+		}
+		e.form = append(e.form, api.FormField{Name: f.Name, Value: value})
+	}
+	return e, nil
+}
+
+// wantsForm reports whether the first type of an Accept header that an execution can have is a form.
+func wantsForm(accept string) bool {
+	for kind := range strings.SplitSeq(accept, ",") {
+		kind, _, _ = strings.Cut(strings.ToLower(strings.TrimSpace(kind)), ";")
+		switch {
+		case strings.HasPrefix(kind, "application/json"), kind == "application/*":
+			return false
+		case kind == "multipart/form-data", kind == "multipart/*":
+			return true
+		}
+	}
+	return false
+}
+
+// delay reads the wish for a later run.
+func delay(at string, async bool) (time.Time, error) {
 	if !async {
-		return flint.ErrBadRequest.Saying("Scheduled executions must run asynchronously. Set scheduledAt to a future date, or set async to true.")
+		return time.Time{}, flint.ErrBadRequest.Saying("Scheduled executions must run asynchronously. Set scheduledAt to a future date, or set async to true.")
 	}
 	t, ok := flint.ParseTime(at)
 	if !ok || !t.After(time.Now().Add(time.Minute)) || !t.Equal(t.Truncate(time.Minute)) {
-		return flint.ErrBadRequest.Saying("Execution schedule must be a valid date, and at least 1 minute from now")
+		return time.Time{}, flint.ErrBadRequest.Saying("Execution schedule must be a valid date, and at least 1 minute from now")
 	}
-	return api.ErrNotImplemented.Saying("Delayed executions are not available in this version. Call the function without scheduledAt, or give it a schedule.")
+	return t, nil
 }
 
 func lowered(headers api.Object) []flint.Header {
@@ -106,17 +151,19 @@ func (s *Service) listExecutions(ctx context.Context, in *listExecutionsIn) (*wi
 	if _, err := s.visible(ctx, &in.oneFunction); err != nil {
 		return nil, err
 	}
-	l, err := in.list(flint.ExecutionAttributes())
+	l, err := in.list(flint.ExecutionAttributes(), nil)
 	if err != nil {
 		return nil, err
+	}
+	if p := in.Principal; !p.Privileged() {
+		if p.UserID == "" { // nothing is anybody's
+			return wire.NewExecutionList(nil, 0, false, in.Format), nil
+		}
+		l.Filters = append(l.Filters, flint.Query{Method: "contains", Attribute: "$permissions", Values: []any{readPermission(p)}})
 	}
 	found, total, err := s.config.Store.Executions(ctx, in.project(), in.id(), l)
 	if err != nil {
 		return nil, err
-	}
-	if !in.Principal.Privileged() {
-		found = slices.DeleteFunc(found, func(e *flint.Execution) bool { return !readable(&in.oneFunction, e) })
-		total = min(total, len(found)) // how many there are is not theirs to know
 	}
 	return wire.NewExecutionList(found, total, in.Principal.Privileged(), in.Format), nil
 }
@@ -124,8 +171,11 @@ func (s *Service) listExecutions(ctx context.Context, in *listExecutionsIn) (*wi
 // readable reports whether a caller may see an execution.
 func readable(in *oneFunction, e *flint.Execution) bool {
 	p := in.Principal
-	return p.Privileged() || p.UserID != "" && slices.Contains(e.Permissions, `read("user:`+p.UserID+`")`)
+	return p.Privileged() || p.UserID != "" && slices.Contains(e.Permissions, readPermission(p))
 }
+
+// readPermission is what the executions of a user have among their permissions.
+func readPermission(p *auth.Principal) string { return `read("user:` + p.UserID + `")` }
 
 type oneExecution struct {
 	oneFunction

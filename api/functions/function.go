@@ -36,8 +36,11 @@ type settings struct {
 	DeploymentRetention   int      `param:"deploymentRetention" default:"0" rule:"range 0 36500" doc:"Days to keep inactive deployments; 0 keeps them."`
 }
 
-// Older reads the one specification of clients before 1.9.0 as both.
+// Older reads the one specification of clients before 1.9.0 as both, and gives those before 1.4.0 their build commands.
 func (in *settings) Older(f wire.Format, p api.Params) {
+	if f.Before(1, 4, 0) {
+		p.Default("commands", olderCommands(p.Text("runtime")))
+	}
 	if f.Before(1, 9, 0) {
 		p.Copy("specification", "buildSpecification")
 		p.Copy("specification", "runtimeSpecification")
@@ -143,7 +146,7 @@ type listIn struct {
 }
 
 func (s *Service) list(ctx context.Context, in *listIn) (*wire.FunctionList, error) {
-	l, err := in.list(flint.FunctionAttributes())
+	l, err := in.list(flint.FunctionAttributes(), map[string]string{"deployment": "deploymentId"})
 	if err != nil {
 		return nil, err
 	}

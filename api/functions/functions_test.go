@@ -30,7 +30,7 @@ func setup(t *testing.T) *bed {
 	t.Helper()
 	b := apitest.New(t)
 	s := functions.New(functions.Config{
-		Store: b.Store, Invoker: b.Invoker, Builder: b.Builder, Runtimes: b.Runtimes, Logger: b.Logger,
+		Store: b.Store, Invoker: b.Invoker, Builder: b.Builder, Uploads: b.Uploads, Blobs: b.Blobs, Signer: b.Signer, Runtimes: b.Runtimes, Logger: b.Logger,
 		Domain: "functions.test", CreationLimit: 50,
 	})
 	return &bed{Bed: b, Handler: b.Serve(s.Routes())}
@@ -155,7 +155,7 @@ func TestFunctions(t *testing.T) {
 func TestCreationLimit(t *testing.T) {
 	t.Parallel()
 	b := apitest.New(t)
-	s := functions.New(functions.Config{Store: b.Store, Invoker: b.Invoker, Builder: b.Builder, Runtimes: b.Runtimes, Logger: b.Logger, CreationLimit: 1})
+	s := functions.New(functions.Config{Store: b.Store, Invoker: b.Invoker, Builder: b.Builder, Uploads: b.Uploads, Blobs: b.Blobs, Signer: b.Signer, Runtimes: b.Runtimes, Logger: b.Logger, CreationLimit: 1})
 	apitest.Run(t, b.Serve(s.Routes()), []apitest.Scenario{
 		{Name: "what is invalid does not count", As: apitest.Key, Method: "POST", Path: "/v1/functions", Body: body{}, Status: 400},
 		{Name: "the first", As: apitest.Key, Method: "POST", Path: "/v1/functions", Body: body{"functionId": "a", "name": "x", "runtime": "node-22"}, Status: 201},
@@ -169,7 +169,7 @@ func TestCreationLimit(t *testing.T) {
 func TestRuntimesAndSpecifications(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	capped := functions.New(functions.Config{Store: b.Store, Invoker: b.Invoker, Builder: b.Builder, Runtimes: b.Runtimes, Logger: b.Logger, MaxCPUs: 1, MaxMemory: 512})
+	capped := functions.New(functions.Config{Store: b.Store, Invoker: b.Invoker, Builder: b.Builder, Uploads: b.Uploads, Blobs: b.Blobs, Signer: b.Signer, Runtimes: b.Runtimes, Logger: b.Logger, MaxCPUs: 1, MaxMemory: 512})
 	for _, as := range []apitest.Actor{apitest.Nobody, apitest.Guest, apitest.NoScope} {
 		apitest.Run(t, b, []apitest.Scenario{{
 			As: as, Method: "GET", Path: "/v1/functions/runtimes", Status: 200,
@@ -316,7 +316,7 @@ func TestExecutions(t *testing.T) {
 		{Name: "delayed and synchronous", As: apitest.Key, Method: "POST", Path: root, Body: body{"scheduledAt": future}, Status: 400, Type: "general_bad_request", Message: "Scheduled executions must run asynchronously. Set scheduledAt to a future date, or set async to true."},
 		{Name: "delayed to the past", As: apitest.Key, Method: "POST", Path: root, Body: body{"scheduledAt": "2020-01-01", "async": true}, Status: 400, Type: "general_bad_request", Message: "Execution schedule must be a valid date, and at least 1 minute from now"},
 		{Name: "delayed to the second", As: apitest.Key, Method: "POST", Path: root, Body: body{"scheduledAt": strings.Replace(future, ":00Z", ":01Z", 1), "async": true}, Status: 400, Type: "general_bad_request"},
-		{Name: "delayed", As: apitest.Key, Method: "POST", Path: root, Body: body{"scheduledAt": future, "async": true}, Status: 501, Type: "general_not_implemented"},
+		{Name: "delayed", As: apitest.Key, Method: "POST", Path: root, Body: body{"scheduledAt": future, "async": true}, Status: 202, Want: `{"status":"scheduled","trigger":"schedule","scheduledAt":"` + strings.Replace(future, "Z", ".000+00:00", 1) + `"}`},
 		{Name: "no function", As: apitest.Key, Method: "POST", Path: "/v1/functions/nope/executions", Status: 404, Type: "function_not_found"},
 		{Name: "guests cannot list", As: apitest.Guest, Method: "GET", Path: root, Status: 401, Type: "general_unauthorized_scope"},
 		{Name: "guests cannot delete", As: apitest.Guest, Method: "DELETE", Path: root + "/x", Status: 404, Type: "function_not_found"},
@@ -362,6 +362,8 @@ func (b *bed) oneExecution(t *testing.T, root string) {
 	}
 	apitest.Run(t, b, []apitest.Scenario{
 		{Name: "get", As: apitest.Key, Method: "GET", Path: root + "/" + ids["completed"], Status: 200, Want: `{"status":"completed","responseBody":"","logs":"logged"}`},
+		{Name: "cancel what is delayed", As: apitest.Key, Method: "DELETE", Path: root + "/" + ids["scheduled"], Status: 204},
+		{Name: "it is canceled", As: apitest.Key, Method: "GET", Path: root + "/" + ids["scheduled"], Status: 404, Type: "execution_not_found"},
 		{Name: "get what waits", As: apitest.Key, Method: "GET", Path: root + "/" + ids["waiting"], Status: 200, Want: `{"status":"waiting"}`},
 		{Name: "delete what waits", As: apitest.Key, Method: "DELETE", Path: root + "/" + ids["waiting"], Status: 400, Type: "execution_in_progress"},
 		{Name: "delete", As: apitest.Key, Method: "DELETE", Path: root + "/" + ids["completed"], Status: 204},
@@ -389,7 +391,7 @@ func TestVariables(t *testing.T) {
 		{Name: "numbers are no texts", As: apitest.Key, Method: "POST", Path: root, Body: body{"variableId": "v3", "key": "D", "value": 3}, Status: 400, Message: "Invalid `value` param: Value must be a valid string and no longer than 8192 chars"},
 		{Name: "an id is taken once", As: apitest.Key, Method: "POST", Path: "/v1/functions/g/variables", Body: body{"variableId": "v1", "key": "A", "value": "1"}, Status: 409, Type: "variable_already_exists"},
 		{Name: "a key is taken once", As: apitest.Key, Method: "POST", Path: root, Body: body{"variableId": "v4", "key": "A", "value": "1"}, Status: 409, Type: "variable_already_exists"},
-		{Name: "the function shows them", As: apitest.Key, Method: "GET", Path: "/v1/functions/f", Status: 200, Want: `{"live":false,"vars":[{"key":"A","value":""},{"key":"B"},{"key":"C"}]}`},
+		{Name: "the function shows them", As: apitest.Key, Method: "GET", Path: "/v1/functions/f", Status: 200, Want: `{"live":false,"vars":[{"value":""},{"value":""},{"value":""}]}`},
 		{Name: "list", As: apitest.Key, Method: "GET", Path: root + `?queries[]={"method":"equal","attribute":"key","values":["B"]}`, Status: 200, Want: `{"total":1,"variables":[{"$id":"v2"}]}`},
 		{Name: "get", As: apitest.Key, Method: "GET", Path: root + "/v2", Status: 200, Want: `{"key":"B"}`},
 		{Name: "get from another function", As: apitest.Key, Method: "GET", Path: "/v1/functions/g/variables/v2", Status: 404, Type: "variable_not_found"},

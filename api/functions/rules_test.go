@@ -80,29 +80,11 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
-func TestWholeFile(t *testing.T) {
-	t.Parallel()
-	for header, want := range map[string]int64{"": -1, "bytes 0-9/10": 10, "bytes 0-10/10": 10} {
-		if got, err := wholeFile(header); err != nil || got != want {
-			t.Errorf("wholeFile(%q) = %d, %v, want %d", header, got, err, want)
-		}
-	}
-	for _, bad := range []string{"bytes 0-4/10", "bytes 5-9/10", "bytes 0-11/10", "bytes 9-0/10", "bytes 0-0/0", "0-9/10", "bytes 0-9/*", "bytes 0-9999999999999999/10", "x"} {
-		if _, err := wholeFile(bad); err == nil {
-			t.Errorf("wholeFile(%q) is accepted", bad)
-		}
-	}
-}
-
 func FuzzRules(f *testing.F) {
 	f.Add("*/5 * * * *")
 	f.Add("users.*.update.email")
-	f.Add("bytes 0-9/10")
 	f.Fuzz(func(t *testing.T, s string) {
 		validCron(s)
 		checkEvent(s)
-		if n, err := wholeFile(s); err == nil && s != "" && n <= 0 {
-			t.Errorf("wholeFile(%q) = %d", s, n)
-		}
 	})
 }

@@ -10,10 +10,13 @@ import (
 	"flint"
 	"flint/api"
 	"flint/auth"
+	"flint/blob"
 	"flint/build"
 	"flint/invoke"
 	"flint/runtimes"
 	"flint/store"
+	"flint/upload"
+	"flint/wire"
 )
 
 // Invoker runs functions. *invoke.Invoker is one; tests have another.
@@ -27,6 +30,7 @@ type Invoker interface {
 type Builder interface {
 	Receive(context.Context, io.Reader) (build.Source, error)
 	Submit(context.Context, *flint.Deployment) error
+	Duplicate(ctx context.Context, d *flint.Deployment, of flint.DeploymentID) error
 	Cancel(context.Context, flint.ProjectID, flint.FunctionID, flint.DeploymentID) (*flint.Deployment, error)
 	Collect(ctx context.Context, digests ...string) error
 }
@@ -36,6 +40,9 @@ type Config struct {
 	Store    *store.Store
 	Invoker  Invoker
 	Builder  Builder
+	Uploads  *upload.Keeper
+	Blobs    blob.Store
+	Signer   *auth.Signer
 	Runtimes *runtimes.Catalog
 	Logger   *slog.Logger
 
@@ -48,19 +55,20 @@ type Config struct {
 
 // Service is the REST service.
 type Service struct {
-	config Config
-	sizes  []flint.Specification
+	config    Config
+	sizes     []flint.Specification
+	templates []template
 }
 
 // New returns the service.
 func New(c Config) *Service {
-	if c.Store == nil || c.Invoker == nil || c.Builder == nil || c.Runtimes == nil || c.Logger == nil {
-		panic("functions: Store, Invoker, Builder, Runtimes and Logger are required")
+	if c.Store == nil || c.Invoker == nil || c.Builder == nil || c.Uploads == nil || c.Blobs == nil || c.Signer == nil || c.Runtimes == nil || c.Logger == nil {
+		panic("functions: Store, Invoker, Builder, Uploads, Blobs, Signer, Runtimes and Logger are required")
 	}
 	if c.MaxTimeout <= 0 {
 		c.MaxTimeout = flint.MaxFunctionTimeout
 	}
-	return &Service{config: c, sizes: flint.Specifications(c.MaxCPUs, c.MaxMemory)}
+	return &Service{config: c, sizes: flint.Specifications(c.MaxCPUs, c.MaxMemory), templates: parseTemplates()}
 }
 
 // cleanupTime bounds what is done after the answer is already certain.
@@ -73,6 +81,7 @@ var (
 	readExecutions  = []string{"executions.read", "execution.read"}   //nolint:gochecknoglobals // read only
 	writeExecutions = []string{"executions.write", "execution.write"} //nolint:gochecknoglobals // read only
 	everyone        = []string{auth.Public}                           //nolint:gochecknoglobals // read only
+	download        = []string{auth.Public, "functions.read"}         //nolint:gochecknoglobals // read only
 )
 
 // Routes returns the service's endpoints.
@@ -86,6 +95,8 @@ func (s *Service) Routes() []api.Route {
 		{Method: "POST", Path: root, Name: "functions.create", Summary: "Create function", Scopes: writeFunctions, Callers: servers, Limit: creations, Handler: api.Handle(201, s.create)},
 		{Method: "GET", Path: root + "/runtimes", Name: "functions.listRuntimes", Summary: "List runtimes", Scopes: everyone, Callers: all, Handler: api.Handle(200, s.listRuntimes)},
 		{Method: "GET", Path: root + "/specifications", Name: "functions.listSpecifications", Summary: "List specifications", Scopes: readFunctions, Callers: servers, Handler: api.Handle(200, s.listSpecifications)},
+		{Method: "GET", Path: root + "/templates", Name: "functions.listTemplates", Summary: "List templates", Scopes: everyone, Callers: all, Handler: api.Handle(200, s.listTemplates)},
+		{Method: "GET", Path: root + "/templates/{templateId}", Name: "functions.getTemplate", Summary: "Get template", Scopes: everyone, Callers: all, Handler: api.Handle(200, s.getTemplate)},
 		{Method: "GET", Path: one, Name: "functions.get", Summary: "Get function", Scopes: readFunctions, Callers: servers, Handler: api.Handle(200, s.get)},
 		{Method: "PUT", Path: one, Name: "functions.update", Summary: "Update function", Scopes: writeFunctions, Callers: servers, Handler: api.Handle(200, s.update)},
 		{Method: "DELETE", Path: one, Name: "functions.delete", Summary: "Delete function", Scopes: writeFunctions, Callers: servers, Handler: api.Handle(204, s.delete)},
@@ -93,8 +104,12 @@ func (s *Service) Routes() []api.Route {
 
 		{Method: "GET", Path: one + "/deployments", Name: "functions.listDeployments", Summary: "List deployments", Scopes: readFunctions, Callers: servers, Handler: api.Handle(200, s.listDeployments)},
 		{Method: "POST", Path: one + "/deployments", Name: "functions.createDeployment", Summary: "Create deployment", Scopes: writeFunctions, Callers: servers, Handler: s.upload()},
+		{Method: "POST", Path: one + "/deployments/duplicate", Aliases: []string{deployment + "/build", deployment + "/builds/{buildId}"}, Name: "functions.createDuplicateDeployment", Summary: "Build a deployment again", Scopes: writeFunctions, Callers: servers, Handler: api.Handle(202, s.duplicateDeployment)},
+		{Method: "POST", Path: one + "/deployments/template", Name: "functions.createTemplateDeployment", Summary: "Create deployment from a template", Scopes: writeFunctions, Callers: servers, Handler: api.Handle(202, s.templateDeployment)},
+		{Method: "POST", Path: one + "/deployments/vcs", Name: "functions.createVcsDeployment", Summary: "Create deployment from the function's repository", Scopes: writeFunctions, Callers: servers, Handler: api.Handle(202, s.repositoryDeployment)},
 		{Method: "GET", Path: deployment, Name: "functions.getDeployment", Summary: "Get deployment", Scopes: readFunctions, Callers: servers, Handler: api.Handle(200, s.getDeployment)},
 		{Method: "DELETE", Path: deployment, Name: "functions.deleteDeployment", Summary: "Delete deployment", Scopes: writeFunctions, Callers: servers, Handler: api.Handle(204, s.deleteDeployment)},
+		{Method: "GET", Path: deployment + "/download", Aliases: []string{deployment + "/build/download"}, Name: "functions.getDeploymentDownload", Summary: "Download the source or the package of a deployment", Scopes: download, Callers: all, Also: []int{206}, Handler: api.Handle(200, s.downloadDeployment)},
 		{Method: "PATCH", Path: deployment + "/status", Aliases: []string{deployment + "/build"}, Name: "functions.updateDeploymentStatus", Summary: "Cancel build", Scopes: writeFunctions, Callers: servers, Handler: api.Handle(200, s.cancelDeployment)},
 
 		{Method: "GET", Path: one + "/executions", Name: "functions.listExecutions", Summary: "List executions", Scopes: readExecutions, Callers: servers | auth.Users, Handler: api.Handle(200, s.listExecutions)},
@@ -133,10 +148,13 @@ func (s *Service) function(ctx context.Context, in *oneFunction) (*flint.Functio
 type page struct {
 	Queries []string `param:"queries" doc:"Queries, each a JSON text."`
 	Total   bool     `param:"total" default:"true" rule:"loose" doc:"Count all rows. Without it the total is 0."`
+
+	format wire.Format
 }
 
-func (in *page) list(allowed flint.Attributes) (flint.List, error) {
-	l, err := flint.ParseList(in.Queries, allowed)
+// list reads the queries. renamed are attributes that clients before 1.7.0 call otherwise.
+func (in *page) list(allowed flint.Attributes, renamed map[string]string) (flint.List, error) {
+	l, err := flint.ParseList(in.current(renamed), allowed)
 	l.NoTotal = !in.Total
 	return l, err
 }

@@ -17,7 +17,7 @@ func (s *Service) listVariables(ctx context.Context, in *listVariablesIn) (*wire
 	if _, err := s.function(ctx, &in.oneFunction); err != nil {
 		return nil, err
 	}
-	l, err := in.list(flint.VariableAttributes())
+	l, err := in.list(flint.VariableAttributes(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -40,6 +40,9 @@ type createVariableIn struct {
 func (in *createVariableIn) Older(f wire.Format, p api.Params) {
 	if f.Before(1, 9, 4) {
 		p.Default("variableId", "unique()")
+	}
+	if f.Before(1, 7, 0) {
+		p.DefaultJSON("secret", "false") // there were none
 	}
 }
 
@@ -87,22 +90,7 @@ func (s *Service) updateVariable(ctx context.Context, in *updateVariableIn) (*wi
 		return nil, err
 	}
 	v, err := s.config.Store.UpdateVariable(ctx, in.project(), in.id(), in.variable(), func(v *flint.Variable) error {
-		if v.Secret && in.Secret != nil && !*in.Secret {
-			return flint.ErrVariableUnsetSecret
-		}
-		if in.Key == nil && in.Value == nil && in.Secret == nil {
-			return flint.ErrInvalidArgument.Saying("Name a key, a value or secret: there is nothing to update.")
-		}
-		if in.Key != nil {
-			v.Key = *in.Key
-		}
-		if in.Value != nil {
-			v.Value = *in.Value
-		}
-		if in.Secret != nil {
-			v.Secret = *in.Secret
-		}
-		return nil
+		return v.Change(in.Key, in.Value, in.Secret)
 	})
 	if err != nil {
 		return nil, err
