@@ -20,6 +20,7 @@ import (
 	"flint/api/apitest"
 	"flint/api/functions"
 	"flint/api/health"
+	"flint/api/proxyrules"
 	"flint/auth"
 )
 
@@ -62,12 +63,24 @@ func examples() map[string]example {
 		}
 		return m
 	}
-	f := map[string]string{"functionId": "f"}
+	f, rule := map[string]string{"functionId": "f"}, map[string]string{"ruleId": "r"}
 	fd, fe, fv := map[string]string{"functionId": "f", "deploymentId": "d"}, map[string]string{"functionId": "f", "executionId": "e"}, map[string]string{"functionId": "f", "variableId": "v"}
 	return map[string]example{
 		"health.get":        {},
 		"health.getVersion": {},
 		"openapi.get":       {},
+
+		"proxy.listRules":          {bad: list(map[string]any{"search": strings.Repeat("x", 257)})},
+		"proxy.createAPIRule":      {params: map[string]any{"domain": "a.functions.test"}, bad: map[string]any{"domain": "https://x.y"}},
+		"proxy.createFunctionRule": {params: map[string]any{"domain": "a.functions.test", "functionId": "f"}, bad: with(map[string]any{"domain": "1.2.3.4", "branch": long})},
+		"proxy.createSiteRule":     {params: map[string]any{"domain": "a.functions.test", "siteId": "s"}, bad: map[string]any{"domain": "x", "siteId": "-x", "branch": long}, status: 404},
+		"proxy.createRedirectRule": {
+			params: map[string]any{"domain": "a.functions.test", "url": "https://x.y", "statusCode": 301, "resourceId": "f", "resourceType": "function"},
+			bad:    map[string]any{"domain": "a/b.c", "url": "javascript:x", "statusCode": 303, "resourceId": "-x", "resourceType": "team"},
+		},
+		"proxy.getRule":          {path: rule, bad: map[string]any{"ruleId": "-x"}, unknown: map[string]string{"ruleId": "rule_not_found"}},
+		"proxy.deleteRule":       {path: rule, bad: map[string]any{"ruleId": "-x"}, unknown: map[string]string{"ruleId": "rule_not_found"}},
+		"proxy.updateRuleStatus": {path: rule, bad: map[string]any{"ruleId": "-x"}, unknown: map[string]string{"ruleId": "rule_not_found"}},
 
 		"functions.list":               {bad: list(map[string]any{"search": strings.Repeat("x", 257)})},
 		"functions.create":             {params: map[string]any{"functionId": "new", "name": "n", "runtime": "node-22"}, bad: settings(map[string]any{"functionId": "_x"})},
@@ -109,13 +122,15 @@ func platform(t *testing.T) *api.API {
 		b.Store.CreateDeployment(ctx, &flint.Deployment{Project: apitest.Project, ID: "d", Function: "f", Runtime: "node-22", Status: flint.DeploymentWaiting, SourceDigest: "s"}),
 		b.Store.AppendExecution(ctx, &flint.Execution{Project: apitest.Project, ID: "e", Function: "f", Status: flint.ExecutionCompleted}),
 		b.Store.CreateVariable(ctx, &flint.Variable{Project: apitest.Project, ID: "v", Function: "f", Key: "a"}),
+		b.Store.CreateRule(ctx, &flint.Rule{Project: apitest.Project, ID: "r", Function: "f", Domain: "r.functions.test"}),
 	} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
 	s := functions.New(functions.Config{Store: b.Store, Invoker: b.Invoker, Builder: b.Builder, Runtimes: b.Runtimes, Logger: b.Logger})
-	return b.Serve(s.Routes(), health.New(health.Config{}).Routes())
+	domains := proxyrules.New(proxyrules.Config{Store: b.Store, Logger: b.Logger, Resolver: proxyrules.NewResolver("127.0.0.1:1"), Domain: "functions.test"})
+	return b.Serve(s.Routes(), domains.Routes(), health.New(health.Config{}).Routes())
 }
 
 // call sends params to an endpoint the way its method wants them.
@@ -125,7 +140,7 @@ func call(t *testing.T, a *api.API, as apitest.Actor, e api.Endpoint, path map[s
 	for name, value := range path {
 		target = strings.ReplaceAll(target, "{"+name+"}", strings.ReplaceAll(value, "/", "%2F"))
 	}
-	target = strings.NewReplacer("{functionId}", "f", "{deploymentId}", "d", "{executionId}", "e", "{variableId}", "v").Replace(target)
+	target = strings.NewReplacer("{functionId}", "f", "{deploymentId}", "d", "{executionId}", "e", "{variableId}", "v", "{ruleId}", "r").Replace(target)
 	var body any
 	hasFile := slices.ContainsFunc(e.Params, func(p api.Param) bool { return p.Type == "file" })
 	switch {
@@ -285,7 +300,7 @@ func TestErrors(t *testing.T) {
 		flint.ErrEntrypointMissing, flint.ErrSynchronousTimeout, flint.ErrAsynchronousTimeout, flint.ErrNoExecutePermission, flint.ErrInstallationNotFound,
 		flint.ErrDeploymentNotFound, flint.ErrDeploymentSize, flint.ErrBuildNotReady, flint.ErrBuildCompleted, flint.ErrBuildFailed, flint.ErrBuildCanceled,
 		flint.ErrExecutionNotFound, flint.ErrExecutionInProgress, flint.ErrVariableNotFound, flint.ErrVariableExists, flint.ErrVariableUnsetSecret,
-		flint.ErrRuleNotFound, flint.ErrRuleExists,
+		flint.ErrRuleNotFound, flint.ErrRuleExists, flint.ErrRuleResource, flint.ErrRuleVerify,
 	} {
 		want, ok := reference[known.Type]
 		if got := fmt.Sprint(api.Status(known)); !ok || got != want {

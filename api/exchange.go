@@ -105,7 +105,11 @@ func (x *exchange) admit() error {
 	if x.route.limits == nil {
 		return nil
 	}
-	left, reset, ok := x.route.limits.take(string(x.principal.ProjectID()), x.start)
+	who := string(x.principal.ProjectID())
+	if x.route.Limit.Exempt {
+		who += "/" + x.principal.UserID + "/" + x.clientIP()
+	}
+	left, reset, ok := x.route.limits.take(who, x.start, x.route.Limit.Exempt && x.principal.Privileged())
 	h := x.w.Header()
 	h.Set("X-RateLimit-Limit", fmt.Sprint(x.route.Limit.Max))
 	h.Set("X-RateLimit-Remaining", fmt.Sprint(left))

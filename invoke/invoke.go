@@ -137,7 +137,7 @@ func (i *Invoker) Run(ctx context.Context, c *Call) (*Result, error) {
 		return nil, err
 	}
 	a.execution.ResponseHeaders = storedHeaders(a.headers)
-	if err := i.config.Store.AppendExecution(a.record(), a.execution); err != nil {
+	if err := i.config.Store.RecordExecution(a.record(), a.execution); err != nil {
 		return nil, err
 	}
 	i.finished(a)

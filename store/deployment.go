@@ -55,7 +55,10 @@ func (s *Store) CreateDeployment(ctx context.Context, d *flint.Deployment) error
 			d.BuildDuration, millis(d.BuildStartedAt), d.SourceDigest, d.BuildDigest, d.Runtime, d.Entrypoint, d.Commands); err != nil {
 			return err
 		}
-		return appendLog(ctx, t, d.ID, d.BuildLogs)
+		if err := appendLog(ctx, t, d.ID, d.BuildLogs); err != nil || d.SourceDigest == "" {
+			return err // an upload that is not whole yet is nobody's business
+		}
+		return s.deploymentEvent(ctx, t, d, "create")
 	})
 	if err == nil {
 		s.functionChanged(d.Project, d.Function)
@@ -164,10 +167,16 @@ func (s *Store) UpdateDeployment(ctx context.Context, project flint.ProjectID, f
 				return err
 			}
 		}
-		return t.exec(ctx, `update deployments set updated_at = $2, type = $3, status = $4, activate = $5, source_size = $6, build_size = $7,
+		if err := t.exec(ctx, `update deployments set updated_at = $2, type = $3, status = $4, activate = $5, source_size = $6, build_size = $7,
 			source_digest = $8, build_digest = $9, runtime = $10, entrypoint = $11, commands = $12 where id = $1`,
 			string(id), millis(d.UpdatedAt), d.Type, string(d.Status), d.Activate, d.SourceSize, d.BuildSize,
-			d.SourceDigest, d.BuildDigest, d.Runtime, d.Entrypoint, d.Commands)
+			d.SourceDigest, d.BuildDigest, d.Runtime, d.Entrypoint, d.Commands); err != nil {
+			return err
+		}
+		if was.SourceDigest != "" || d.SourceDigest == "" {
+			return nil
+		}
+		return s.deploymentEvent(ctx, t, d, "create")
 	})
 	if err != nil {
 		return nil, err
@@ -183,12 +192,15 @@ func (s *Store) DeleteDeployment(ctx context.Context, project flint.ProjectID, f
 		if err != nil {
 			return err
 		}
-		n, err := t.count(ctx, "delete from deployments where id = $1 and owner = $2", string(id), uid)
+		d, err := deployment(ctx, t, project, fn, id)
 		if err != nil {
 			return err
 		}
-		if n == 0 {
-			return flint.ErrDeploymentNotFound
+		if err := t.exec(ctx, "delete from deployments where id = $1 and owner = $2", string(id), uid); err != nil {
+			return err
+		}
+		if err := s.deploymentEvent(ctx, t, d, "delete"); err != nil {
+			return err
 		}
 		if err := t.exec(ctx, "delete from build_logs where deployment = $1", string(id)); err != nil {
 			return err
@@ -240,7 +252,10 @@ func (s *Store) ActivateDeployment(ctx context.Context, project flint.ProjectID,
 			return flint.ErrBuildNotReady
 		}
 		f.DeploymentID, f.DeploymentCreatedAt = d.ID, d.CreatedAt
-		return updateFunction(ctx, t, f)
+		if err := updateFunction(ctx, t, f); err != nil {
+			return err
+		}
+		return s.deploymentEvent(ctx, t, d, "update")
 	})
 	if err != nil {
 		return nil, err
