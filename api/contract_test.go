@@ -18,6 +18,7 @@ import (
 	"flint"
 	"flint/api"
 	"flint/api/apitest"
+	"flint/api/domains"
 	"flint/api/functions"
 	"flint/api/health"
 	"flint/api/proxyrules"
@@ -70,6 +71,11 @@ func examples() map[string]example {
 		"health.getVersion": {},
 		"openapi.get":       {},
 
+		"flint.getFunctionDomain": {path: f, bad: one, unknown: of()},
+		"flint.updateFunctionDomain": {path: f, unknown: of(), bad: with(map[string]any{
+			"identifyCallers": "x", "corsOrigins": []string{"x"}, "corsMethods": []string{"G T"}, "corsHeaders": []string{"a:b"}, "corsExposedHeaders": []string{""},
+			"corsCredentials": 2, "corsMaxAge": -1,
+		})},
 		"proxy.listRules":          {bad: list(map[string]any{"search": strings.Repeat("x", 257)})},
 		"proxy.createAPIRule":      {params: map[string]any{"domain": "a.functions.test"}, bad: map[string]any{"domain": "https://x.y"}},
 		"proxy.createFunctionRule": {params: map[string]any{"domain": "a.functions.test", "functionId": "f"}, bad: with(map[string]any{"domain": "1.2.3.4", "branch": long})},
@@ -129,8 +135,8 @@ func platform(t *testing.T) *api.API {
 		}
 	}
 	s := functions.New(functions.Config{Store: b.Store, Invoker: b.Invoker, Builder: b.Builder, Runtimes: b.Runtimes, Logger: b.Logger})
-	domains := proxyrules.New(proxyrules.Config{Store: b.Store, Logger: b.Logger, Resolver: proxyrules.NewResolver("127.0.0.1:1"), Domain: "functions.test"})
-	return b.Serve(s.Routes(), domains.Routes(), health.New(health.Config{}).Routes())
+	rules := proxyrules.New(proxyrules.Config{Store: b.Store, Logger: b.Logger, Resolver: proxyrules.NewResolver("127.0.0.1:1"), Domain: "functions.test"})
+	return b.Serve(s.Routes(), rules.Routes(), domains.New(domains.Config{Store: b.Store}).Routes(), health.New(health.Config{}).Routes())
 }
 
 // call sends params to an endpoint the way its method wants them.

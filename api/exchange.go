@@ -102,12 +102,12 @@ func (x *exchange) handle() error {
 
 // admit counts the request against the route's limit and says so in the answer's head.
 func (x *exchange) admit() error {
-	if x.route.limits == nil {
+	if x.route.limits == nil || x.api.config.Unlimited {
 		return nil
 	}
 	who := string(x.principal.ProjectID())
 	if x.route.Limit.Exempt {
-		who += "/" + x.principal.UserID + "/" + x.clientIP()
+		who += "/" + x.principal.UserID + "/" + x.api.config.Forwarded.Client(x.r)
 	}
 	left, reset, ok := x.route.limits.take(who, x.start, x.route.Limit.Exempt && x.principal.Privileged())
 	h := x.w.Header()

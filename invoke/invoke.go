@@ -52,6 +52,8 @@ type Call struct {
 	More     io.Reader // what follows Body when it is not in memory; reading ends when the call does
 	ClientIP string
 
+	Identified bool // on a domain: Caller is known and needs the right to execute; else anybody calls, where anybody may
+
 	id       flint.ExecutionID
 	accepted time.Time
 	async    bool
@@ -73,6 +75,8 @@ type Config struct {
 	Signer   *auth.Signer
 	Logger   *slog.Logger
 	Registry prometheus.Registerer
+
+	Locate func(address string) flint.Place // nil: nothing is known of any address
 
 	Node        string        // names this node in leases; the same in each of its lives
 	Endpoint    string        // of the API, as functions reach it
@@ -113,6 +117,15 @@ func New(c Config) *Invoker {
 // Forget drops what is known of a function, because it changed.
 func (i *Invoker) Forget(project flint.ProjectID, function flint.FunctionID) {
 	i.targets.forget(project, function)
+}
+
+// Function returns a function as calls see it.
+func (i *Invoker) Function(ctx context.Context, project flint.ProjectID, function flint.FunctionID) (*flint.Function, error) {
+	t, err := i.targets.get(ctx, project, function)
+	if err != nil {
+		return nil, err
+	}
+	return t.function, nil
 }
 
 // Delete ends what runs of a function that is gone.
@@ -162,7 +175,7 @@ func (i *Invoker) admit(ctx context.Context, c *Call) (*target, error) {
 		return nil, err
 	}
 	switch {
-	case c.domain:
+	case c.domain && !c.Identified:
 		if !t.function.Public() {
 			return nil, flint.ErrNoExecutePermission
 		}

@@ -17,7 +17,10 @@ type Page func(w http.ResponseWriter, status int, err error)
 // Serve makes a call that came in on a function's domain and writes the function's own answer to w. An error means that
 // nothing was written and no execution was made.
 func (i *Invoker) Serve(ctx context.Context, c *Call, w http.ResponseWriter, page Page) error {
-	c.domain, c.Trigger, c.Caller = true, flint.TriggerHTTP, Caller{}
+	c.domain, c.Trigger = true, flint.TriggerHTTP
+	if !c.Identified {
+		c.Caller = Caller{}
+	}
 	t, err := i.admit(ctx, c)
 	if err != nil {
 		return err

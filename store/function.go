@@ -27,6 +27,8 @@ type functionSettings struct {
 	ProviderSilentMode    bool     `json:"providerSilentMode,omitempty"`
 	ProviderBranches      []string `json:"providerBranches,omitempty"`
 	ProviderPaths         []string `json:"providerPaths,omitempty"`
+
+	Domain flint.DomainSettings `json:"domain,omitzero"`
 }
 
 const functionColumns = `t.project, t.id, t.created_at, t.updated_at, t.name, t.runtime, t.enabled, t.live, t.schedule, t.timeout, t.entrypoint,
@@ -51,6 +53,7 @@ func scanFunction(r scanner) (*flint.Function, error) {
 	f.Retention, f.BuildSpec, f.RuntimeSpec = v.Retention, v.BuildSpec, v.RuntimeSpec
 	f.ProviderRepositoryID, f.ProviderBranch, f.ProviderRootDirectory = v.ProviderRepositoryID, v.ProviderBranch, v.ProviderRootDirectory
 	f.ProviderSilentMode, f.ProviderBranches, f.ProviderPaths = v.ProviderSilentMode, v.ProviderBranches, v.ProviderPaths
+	f.Domain = v.Domain
 	return &f, nil
 }
 
@@ -60,7 +63,7 @@ func functionArgs(f *flint.Function) ([]any, error) {
 		Execute: f.Execute, Events: f.Events, Scopes: f.Scopes, Logging: f.Logging, Retention: f.Retention,
 		BuildSpec: f.BuildSpec, RuntimeSpec: f.RuntimeSpec, ProviderRepositoryID: f.ProviderRepositoryID, ProviderBranch: f.ProviderBranch,
 		ProviderRootDirectory: f.ProviderRootDirectory, ProviderSilentMode: f.ProviderSilentMode,
-		ProviderBranches: f.ProviderBranches, ProviderPaths: f.ProviderPaths,
+		ProviderBranches: f.ProviderBranches, ProviderPaths: f.ProviderPaths, Domain: f.Domain,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("settings of function %s: %w", f.ID, err)
