@@ -76,7 +76,8 @@ type Config struct {
 	Logger   *slog.Logger
 	Registry prometheus.Registerer
 
-	Locate func(address string) flint.Place // nil: nothing is known of any address
+	Observe func(*flint.Execution)           // told of every execution that ended; must not block. nil: nobody asks
+	Locate  func(address string) flint.Place // nil: nothing is known of any address
 
 	Node        string        // names this node in leases; the same in each of its lives
 	Endpoint    string        // of the API, as functions reach it
@@ -342,6 +343,9 @@ func (a *attempt) record() context.Context { return context.WithoutCancel(a.ctx)
 // finished counts and logs a finished call.
 func (i *Invoker) finished(a *attempt) {
 	e := a.execution
+	if !a.call.async {
+		i.observe(e)
+	}
 	i.metrics.finished(a.target.worker.Runtime.ID, e, a.response)
 	level := slog.LevelDebug
 	if a.cause != nil {
@@ -361,6 +365,12 @@ func (i *Invoker) finished(a *attempt) {
 		attrs = append(attrs, slog.String("err", a.cause.Error()))
 	}
 	i.config.Logger.LogAttrs(a.record(), level, "execution", attrs...)
+}
+
+func (i *Invoker) observe(e *flint.Execution) {
+	if i.config.Observe != nil {
+		i.config.Observe(e)
+	}
 }
 
 // splitHost takes a Host header apart as the contract has it.

@@ -133,6 +133,8 @@ func (i *Invoker) runQueued(stopping context.Context, e *flint.Execution, q *sto
 	case !current:
 		i.metrics.late.Inc()
 		i.config.Logger.Warn("late result of a lost attempt dropped", slog.String("execution_id", string(e.ID)))
+	default:
+		i.observe(done)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"flint"
+	"flint/admin"
 	"flint/api"
 	"flint/api/domains"
 	"flint/api/functions"
@@ -103,8 +104,9 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		return err
 	}
 	defer pool.Close()
+	feed := &admin.Feed{}
 	invoker := invoke.New(invoke.Config{
-		Store: db, Pool: pool, Runtimes: catalog, Signer: signer, Logger: logger, Registry: registry, Locate: places.Locate,
+		Store: db, Pool: pool, Runtimes: catalog, Signer: signer, Logger: logger, Registry: registry, Locate: places.Locate, Observe: feed.Publish,
 		Node: node, Endpoint: c.Endpoint, Region: c.Region, Domain: c.Domain, Concurrency: c.CallConcurrency,
 	})
 	builder, err := build.New(build.Config{
@@ -143,6 +145,13 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		return err
 	}
 	services := []runner.Service{{Name: "http", Run: serveHTTP(listener, front, c.StopTimeout)}}
+	operator, err := listenAdmin(c.Data)
+	if err != nil {
+		return err
+	}
+	services = append(services, runner.Service{Name: "operator", Run: serveAdmin(operator, admin.New(admin.Config{
+		Store: db, Logger: logger, Feed: feed, Deleted: invoker.Delete, Collect: builder.Collect,
+	}), c.Data)})
 	if c.MetricsAddr != "" {
 		metrics, err := serveMetrics(ctx, c.MetricsAddr, registry)
 		if err != nil {
