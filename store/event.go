@@ -34,8 +34,8 @@ func (s *Store) emit(ctx context.Context, t *tx, project flint.ProjectID, noun a
 		payload = string(b)
 	}
 	t.event = max(t.event+1, time.Now().UnixMicro())
-	return t.exec(ctx, "insert into events (seq, project, created_at, pattern, ids, payload) values ($1, $2, $3, $4, $5, $6)",
-		t.event, string(project), now().UnixMilli(), pattern, strings.Join(ids, "\n"), payload)
+	return t.exec(ctx, "insert into events (seq, project, pattern, ids, payload) values ($1, $2, $3, $4, $5)",
+		t.event, string(project), pattern, strings.Join(ids, "\n"), payload)
 }
 
 func (s *Store) functionEvent(ctx context.Context, t *tx, f *flint.Function, action string) error {
@@ -75,14 +75,13 @@ const lastEvent = "select coalesce(max(seq), 0) from events"
 // Events returns the oldest events after the one with that number, or the oldest of all for 0.
 func (s *Store) Events(ctx context.Context, after int64, limit int) ([]*flint.Event, error) {
 	var all []*flint.Event
-	err := s.each(ctx, "select seq, project, created_at, pattern, ids, payload from events where seq > $1 order by seq limit $2", []any{after, limit}, func(r scanner) error {
+	err := s.each(ctx, "select seq, project, pattern, ids, payload from events where seq > $1 order by seq limit $2", []any{after, limit}, func(r scanner) error {
 		var e flint.Event
-		var created int64
 		var ids string
-		if err := r.Scan(&e.Seq, &e.Project, &created, &e.Pattern, &ids, &e.Payload); err != nil {
+		if err := r.Scan(&e.Seq, &e.Project, &e.Pattern, &ids, &e.Payload); err != nil {
 			return err
 		}
-		e.CreatedAt, e.IDs = instant(created), strings.Split(ids, "\n")
+		e.CreatedAt, e.IDs = time.UnixMicro(e.Seq).UTC(), strings.Split(ids, "\n")
 		all = append(all, &e)
 		return nil
 	})
@@ -92,8 +91,8 @@ func (s *Store) Events(ctx context.Context, after int64, limit int) ([]*flint.Ev
 // PruneEvents removes up to limit events that happened before a time, oldest first, and returns how many it removed.
 func (s *Store) PruneEvents(ctx context.Context, before time.Time, limit int) (n int, err error) {
 	err = s.write(ctx, func(ctx context.Context, t *tx) (err error) {
-		n, err = t.count(ctx, "delete from events where seq in (select seq from events where created_at < $1 order by created_at limit $2)",
-			before.UnixMilli(), limit)
+		n, err = t.count(ctx, "delete from events where seq in (select seq from events where seq < $1 order by seq limit $2)",
+			before.UnixMicro(), limit)
 		return err
 	})
 	return n, err
