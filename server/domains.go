@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"net/url"
+	"slices"
 
 	"flint/api/proxyrules"
 	"flint/config"
@@ -20,7 +21,7 @@ func proxies(c config.Config) forwarded.Rules {
 func hosts(c config.Config) []string {
 	all := c.Hostnames
 	if u, err := url.Parse(c.Endpoint); err == nil && u.Hostname() != "" {
-		all = append(all[:len(all):len(all)], u.Hostname())
+		all = append(slices.Clip(all), u.Hostname())
 	}
 	return all
 }

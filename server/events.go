@@ -51,7 +51,7 @@ func retainEvents(db *store.Store, logger *slog.Logger) func(context.Context) er
 				return nil
 			case now := <-tick.C:
 				if err := pruneEvents(ctx, db, now); err != nil && ctx.Err() == nil {
-					logger.Error("old events not deleted", slog.String("err", err.Error()))
+					logger.ErrorContext(ctx, "old events not deleted", slog.String("err", err.Error()))
 				}
 			}
 		}

@@ -69,7 +69,7 @@ func (s *Service) wrong(ctx context.Context, domain string) string {
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Sprintf("Domain %s could not be looked up in time.", domain)
-	case err != nil && !(errors.As(err, &missing) && missing.IsNotFound):
+	case err != nil && (!errors.As(err, &missing) || !missing.IsNotFound):
 		return fmt.Sprintf("Domain %s could not be looked up: %v.", domain, err)
 	case err == nil && slices.ContainsFunc(names, func(name string) bool { return s.leadsTo(ctx, canonical, name) }):
 		return ""
@@ -127,7 +127,7 @@ func (s *Service) Watch(ctx context.Context) error {
 			return nil
 		case now := <-tick.C:
 			if err := s.lookAgain(ctx, now); err != nil && ctx.Err() == nil {
-				s.config.Logger.Error("domains not verified", slog.String("err", err.Error()))
+				s.config.Logger.ErrorContext(ctx, "domains not verified", slog.String("err", err.Error()))
 			}
 		}
 	}
@@ -141,7 +141,7 @@ func (s *Service) lookAgain(ctx context.Context, now time.Time) error {
 	for _, r := range rules {
 		status, logs := s.look(ctx, r.Domain)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // told to stop: what was found is of no use
 		}
 		if status == r.Status && logs == r.Logs {
 			continue

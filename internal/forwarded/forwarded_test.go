@@ -50,3 +50,15 @@ func TestSecure(t *testing.T) {
 		}
 	}
 }
+
+func FuzzClient(f *testing.F) {
+	f.Add("127.0.0.1:1", "1.2.3.4, [::1]:5")
+	f.Add("[::1]:1", "::ffff:1.2.3.4%eth0")
+	rules := forwarded.Rules{Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Headers: []string{"X-Forwarded-For"}}
+	f.Fuzz(func(t *testing.T, peer, header string) {
+		got := rules.Client(&http.Request{RemoteAddr: peer, Header: http.Header{"X-Forwarded-For": {header}}})
+		if _, err := netip.ParseAddr(got); err != nil && got != peer {
+			t.Errorf("%q is neither an address nor the peer", got)
+		}
+	})
+}
