@@ -17,10 +17,10 @@ const module = "flint"
 // layers, lowest first. A package imports only packages of lower layers.
 var layers = [][]string{
 	{"."},
-	{"wire", "store", "bus", "blob", "sandbox", "runtimes", "auth", "config", "console"},
+	{"wire", "store", "bus", "blob", "sandbox", "runtimes", "auth", "config", "geo", "console"},
 	{"client", "tables", "worker", "build"},
 	{"invoke", "upload"},
-	{"schedule", "trigger", "realtime", "proxy", "api"},
+	{"schedule", "trigger", "realtime", "proxy", "api", "admin"},
 	{"server"},
 	{"cli"},
 	{"cmd"},

@@ -51,6 +51,8 @@ type Function struct {
 	ProviderSilentMode              bool
 	ProviderBranches, ProviderPaths []string
 
+	Domain DomainSettings
+
 	DeploymentID        DeploymentID // active; empty: none
 	DeploymentCreatedAt time.Time
 

@@ -7,10 +7,11 @@ import (
 
 // Errors about projects and their keys.
 var (
-	ErrProjectNotFound  = kind(NotFound, "project_not_found", "Project with the requested ID could not be found. Please check the value of the X-Appwrite-Project header to ensure the correct project ID is being used.")
-	ErrProjectIDMissing = kind(Forbidden, "project_id_missing", "Project ID is missing. Please check the value of the X-Appwrite-Project header to ensure the correct project ID is being used.")
-	ErrProjectExists    = kind(Conflict, "project_already_exists", "Project with the requested ID already exists. Try again with a different ID or use ID.unique() to generate a unique ID.")
-	ErrKeyExpired       = kind(Unauthorized, "project_key_expired", "The project key has expired. Please generate a new key using the Appwrite console.")
+	ErrProjectNotFound     = kind(NotFound, "project_not_found", "Project with the requested ID could not be found. Please check the value of the X-Appwrite-Project header to ensure the correct project ID is being used.")
+	ErrProjectIDMissing    = kind(Forbidden, "project_id_missing", "Project ID is missing. Please check the value of the X-Appwrite-Project header to ensure the correct project ID is being used.")
+	ErrProjectHasFunctions = kind(Conflict, "project_has_functions", "The project has functions. Delete them first.")
+	ErrProjectExists       = kind(Conflict, "project_already_exists", "Project with the requested ID already exists. Try again with a different ID or use ID.unique() to generate a unique ID.")
+	ErrKeyExpired          = kind(Unauthorized, "project_key_expired", "The project key has expired. Please generate a new key using the Appwrite console.")
 )
 
 // Project separates one team's functions and keys from another's.

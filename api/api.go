@@ -8,17 +8,15 @@ package api
 
 import (
 	"log/slog"
-	"net"
 	"net/http"
-	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"flint"
 	"flint/auth"
+	"flint/internal/forwarded"
 	"flint/wire"
 )
 
@@ -36,9 +34,10 @@ type Config struct {
 	MaxUpload int64
 	// Origins are the host names, beside this machine's, whose pages may read answers. *.x stands for every name below x.
 	Origins []string
-	// ClientIPHeaders are headers, such as X-Forwarded-For, whose first address is believed to be the client's. Empty:
-	// the address of the connection.
-	ClientIPHeaders []string
+	// Forwarded says which proxies are believed about the client's address.
+	Forwarded forwarded.Rules
+	// Unlimited switches the limits of all routes off.
+	Unlimited bool
 }
 
 // API serves the routes. It is safe for concurrent use.
@@ -122,23 +121,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // request tells a handler about its request.
 func (x *exchange) request() Request {
-	return Request{Principal: x.principal, Format: x.format, ClientIP: x.clientIP(), Header: x.r.Header}
-}
-
-// clientIP returns the first valid address that a believed header names, or else the connection's.
-func (x *exchange) clientIP() string {
-	for _, name := range x.api.config.ClientIPHeaders {
-		for _, part := range strings.Split(x.r.Header.Get(name), ",") {
-			if ip, err := netip.ParseAddr(strings.TrimSpace(part)); err == nil {
-				return ip.String()
-			}
-		}
-	}
-	host, _, err := net.SplitHostPort(x.r.RemoteAddr)
-	if err != nil {
-		return x.r.RemoteAddr
-	}
-	return host
+	return Request{Principal: x.principal, Format: x.format, ClientIP: x.api.config.Forwarded.Client(x.r), Header: x.r.Header}
 }
 
 // identify finds out who calls and whether they may.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"flint/api"
 	"flint/api/apitest"
 	"flint/auth"
+	"flint/internal/forwarded"
 )
 
 type thing struct {
@@ -73,7 +75,7 @@ func frame(t *testing.T) (*apitest.Bed, *api.API) {
 	route := func(method, path string, h api.Handler) api.Route {
 		return api.Route{Method: method, Path: path, Name: method + path, Scopes: []string{auth.Public}, Callers: auth.Unidentified, Handler: h}
 	}
-	a := api.New(api.Config{Auth: b.Auth, Logger: b.Logger, Registry: b.Registry, Origins: []string{"*.example.test", "Exact.test"}, ClientIPHeaders: []string{"X-Forwarded-For"}, MaxUpload: 1 << 20}, []api.Route{
+	a := api.New(api.Config{Auth: b.Auth, Logger: b.Logger, Registry: b.Registry, Origins: []string{"*.example.test", "Exact.test"}, Forwarded: forwarded.Rules{Proxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Headers: []string{"X-Forwarded-For"}}, MaxUpload: 1 << 20}, []api.Route{
 		route("GET", "/v1/echo/{id}", api.Handle(200, echo)),
 		route("POST", "/v1/echo/{id}", api.Handle(200, echo)),
 		route("GET", "/v1/echo/static", answer(func(context.Context, *none) (*thing, error) { return &thing{ID: "static"}, nil })),
@@ -230,7 +232,7 @@ func TestTheClientIsGone(t *testing.T) {
 func TestClientIP(t *testing.T) {
 	t.Parallel()
 	_, a := frame(t)
-	for header, want := range map[string]string{"": "192.0.2.1", "x, 203.0.113.9, 198.51.100.1": "203.0.113.9", "2001:db8::1": "2001:db8::1", "nonsense": "192.0.2.1"} {
+	for header, want := range map[string]string{"": "192.0.2.1", "x, 203.0.113.9, 198.51.100.1": "198.51.100.1", "2001:db8::1": "2001:db8::1", "nonsense": "192.0.2.1"} {
 		apitest.Run(t, a, []apitest.Scenario{{Name: header, As: apitest.Actor{"X-Forwarded-For": header}, Method: "GET", Path: "/v1/echo/x", Status: 200, Want: `{"ip":"` + want + `"}`}})
 	}
 }

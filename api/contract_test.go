@@ -18,9 +18,11 @@ import (
 	"flint"
 	"flint/api"
 	"flint/api/apitest"
+	"flint/api/domains"
 	"flint/api/functions"
 	"flint/api/health"
 	"flint/api/project"
+	"flint/api/proxyrules"
 	"flint/auth"
 )
 
@@ -63,7 +65,7 @@ func examples() map[string]example {
 		}
 		return m
 	}
-	f := map[string]string{"functionId": "f"}
+	f, rule := map[string]string{"functionId": "f"}, map[string]string{"ruleId": "r"}
 	fd, fe, fv := map[string]string{"functionId": "f", "deploymentId": "d"}, map[string]string{"functionId": "f", "executionId": "e"}, map[string]string{"functionId": "f", "variableId": "v"}
 	pv := map[string]string{"variableId": "pv"}
 	return map[string]example{
@@ -76,6 +78,23 @@ func examples() map[string]example {
 		"project.getVariable":    {path: pv, bad: map[string]any{"variableId": "-x"}, unknown: of("variableId", variable)},
 		"project.updateVariable": {path: pv, params: map[string]any{"value": "w"}, bad: map[string]any{"variableId": "-x", "key": 1, "value": 1, "secret": "x"}, unknown: of("variableId", variable)},
 		"project.deleteVariable": {path: pv, bad: map[string]any{"variableId": "-x"}, unknown: of("variableId", variable)},
+
+		"flint.getFunctionDomain": {path: f, bad: one, unknown: of()},
+		"flint.updateFunctionDomain": {path: f, unknown: of(), bad: with(map[string]any{
+			"identifyCallers": "x", "corsOrigins": []string{"x"}, "corsMethods": []string{"G T"}, "corsHeaders": []string{"a:b"}, "corsExposedHeaders": []string{""},
+			"corsCredentials": 2, "corsMaxAge": -1,
+		})},
+		"proxy.listRules":          {bad: list(map[string]any{"search": strings.Repeat("x", 257)})},
+		"proxy.createAPIRule":      {params: map[string]any{"domain": "a.functions.test"}, bad: map[string]any{"domain": "https://x.y"}},
+		"proxy.createFunctionRule": {params: map[string]any{"domain": "a.functions.test", "functionId": "f"}, bad: with(map[string]any{"domain": "1.2.3.4", "branch": long})},
+		"proxy.createSiteRule":     {params: map[string]any{"domain": "a.functions.test", "siteId": "s"}, bad: map[string]any{"domain": "x", "siteId": "-x", "branch": long}, status: 404},
+		"proxy.createRedirectRule": {
+			params: map[string]any{"domain": "a.functions.test", "url": "https://x.y", "statusCode": 301, "resourceId": "f", "resourceType": "function"},
+			bad:    map[string]any{"domain": "a/b.c", "url": "javascript:x", "statusCode": 303, "resourceId": "-x", "resourceType": "team"},
+		},
+		"proxy.getRule":          {path: rule, bad: map[string]any{"ruleId": "-x"}, unknown: map[string]string{"ruleId": "rule_not_found"}},
+		"proxy.deleteRule":       {path: rule, bad: map[string]any{"ruleId": "-x"}, unknown: map[string]string{"ruleId": "rule_not_found"}},
+		"proxy.updateRuleStatus": {path: rule, bad: map[string]any{"ruleId": "-x"}, unknown: map[string]string{"ruleId": "rule_not_found"}},
 
 		"functions.list":               {bad: list(map[string]any{"search": strings.Repeat("x", 257)})},
 		"functions.create":             {params: map[string]any{"functionId": "new", "name": "n", "runtime": "node-22"}, bad: settings(map[string]any{"functionId": "_x"})},
@@ -134,13 +153,15 @@ func platform(t *testing.T) *api.API {
 		b.Store.AppendExecution(ctx, &flint.Execution{Project: apitest.Project, ID: "e", Function: "f", Status: flint.ExecutionCompleted}),
 		b.Store.CreateVariable(ctx, &flint.Variable{Project: apitest.Project, ID: "v", Function: "f", Key: "a"}),
 		b.Store.CreateVariable(ctx, &flint.Variable{Project: apitest.Project, ID: "pv", Key: "a"}),
+		b.Store.CreateRule(ctx, &flint.Rule{Project: apitest.Project, ID: "r", Function: "f", Domain: "r.functions.test"}),
 	} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
 	s := functions.New(functions.Config{Store: b.Store, Invoker: b.Invoker, Builder: b.Builder, Uploads: b.Uploads, Blobs: b.Blobs, Signer: b.Signer, Runtimes: b.Runtimes, Logger: b.Logger})
-	return b.Serve(s.Routes(), project.New(b.Store).Routes(), health.New(health.Config{}).Routes())
+	rules := proxyrules.New(proxyrules.Config{Store: b.Store, Logger: b.Logger, Resolver: proxyrules.NewResolver("127.0.0.1:1"), Domain: "functions.test"})
+	return b.Serve(s.Routes(), project.New(b.Store).Routes(), rules.Routes(), domains.New(domains.Config{Store: b.Store}).Routes(), health.New(health.Config{}).Routes())
 }
 
 // call sends params to an endpoint the way its method wants them.
@@ -150,7 +171,7 @@ func call(t *testing.T, a *api.API, as apitest.Actor, e api.Endpoint, path map[s
 	for name, value := range path {
 		target = strings.ReplaceAll(target, "{"+name+"}", strings.ReplaceAll(value, "/", "%2F"))
 	}
-	target = strings.NewReplacer("{functionId}", "f", "{deploymentId}", "d", "{executionId}", "e", "{variableId}", "v", "{templateId}", "starter").Replace(target)
+	target = strings.NewReplacer("{functionId}", "f", "{deploymentId}", "d", "{executionId}", "e", "{variableId}", "v", "{templateId}", "starter", "{ruleId}", "r").Replace(target)
 	var body any
 	hasFile := slices.ContainsFunc(e.Params, func(p api.Param) bool { return p.Type == "file" })
 	switch {
@@ -310,7 +331,7 @@ func TestErrors(t *testing.T) {
 		flint.ErrEntrypointMissing, flint.ErrSynchronousTimeout, flint.ErrAsynchronousTimeout, flint.ErrNoExecutePermission, flint.ErrInstallationNotFound,
 		flint.ErrDeploymentNotFound, flint.ErrDeploymentSize, flint.ErrBuildNotReady, flint.ErrBuildCompleted, flint.ErrBuildFailed, flint.ErrBuildCanceled,
 		flint.ErrExecutionNotFound, flint.ErrExecutionInProgress, flint.ErrVariableNotFound, flint.ErrVariableExists, flint.ErrVariableUnsetSecret,
-		flint.ErrRuleNotFound, flint.ErrRuleExists,
+		flint.ErrRuleNotFound, flint.ErrRuleExists, flint.ErrRuleResource, flint.ErrRuleVerify,
 	} {
 		want, ok := reference[known.Type]
 		if got := fmt.Sprint(api.Status(known)); !ok || got != want {

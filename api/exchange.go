@@ -102,10 +102,14 @@ func (x *exchange) handle() error {
 
 // admit counts the request against the route's limit and says so in the answer's head.
 func (x *exchange) admit() error {
-	if x.route.limits == nil {
+	if x.route.limits == nil || x.api.config.Unlimited {
 		return nil
 	}
-	left, reset, ok := x.route.limits.take(string(x.principal.ProjectID()), x.start)
+	who := string(x.principal.ProjectID())
+	if x.route.Limit.Exempt {
+		who += "/" + x.principal.UserID + "/" + x.api.config.Forwarded.Client(x.r)
+	}
+	left, reset, ok := x.route.limits.take(who, x.start, x.route.Limit.Exempt && x.principal.Privileged())
 	h := x.w.Header()
 	h.Set("X-RateLimit-Limit", fmt.Sprint(x.route.Limit.Max))
 	h.Set("X-RateLimit-Remaining", fmt.Sprint(left))

@@ -132,7 +132,7 @@ func TestLimiter(t *testing.T) {
 		{"a", now, 1, true}, {"a", now.Add(time.Minute), 0, true}, {"a", now.Add(2 * time.Minute), 0, false}, {"b", now.Add(2 * time.Minute), 1, true},
 		{"a", now.Add(time.Hour), 1, true},
 	} {
-		left, reset, ok := l.take(want.key, want.at)
+		left, reset, ok := l.take(want.key, want.at, false)
 		if left != want.left || ok != want.ok {
 			t.Errorf("call %d: %d, %v, want %d, %v", i, left, ok, want.left, want.ok)
 		}

@@ -6,7 +6,7 @@ import (
 )
 
 // limiter counts the calls of a route in windows of a fixed length that all projects share. It holds one number per
-// project that called in the current window, and projects are rows: the map is bounded by them.
+// project, or per user and address, that called in the current window, and at most maxLimited of them.
 type limiter struct {
 	limit Limit
 
@@ -15,6 +15,8 @@ type limiter struct {
 	counts map[string]int
 }
 
+const maxLimited = 100_000
+
 func newLimiter(l Limit) *limiter {
 	if l.Max <= 0 || l.Per <= 0 {
 		return nil
@@ -22,15 +24,21 @@ func newLimiter(l Limit) *limiter {
 	return &limiter{limit: l, counts: map[string]int{}}
 }
 
-// take counts one call and returns how many are left until reset.
-func (l *limiter) take(key string, now time.Time) (left int, reset time.Time, ok bool) {
+// take counts one call, unless it is exempt, and returns how many are left until reset.
+func (l *limiter) take(key string, now time.Time, exempt bool) (left int, reset time.Time, ok bool) {
 	window := now.UnixNano() / int64(l.limit.Per)
 	reset = time.Unix(0, (window+1)*int64(l.limit.Per))
+	if exempt {
+		return l.limit.Max, reset, true
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if window != l.window {
 		l.window = window
 		clear(l.counts)
+	}
+	if len(l.counts) >= maxLimited {
+		clear(l.counts) // somebody is let through rather than everybody kept out
 	}
 	if l.counts[key] >= l.limit.Max {
 		return 0, reset, false

@@ -29,8 +29,9 @@ type Route struct {
 
 // Limit is how often a project may call a route. A zero Max is no limit.
 type Limit struct {
-	Max int
-	Per time.Duration
+	Max    int
+	Per    time.Duration
+	Exempt bool // keys and administrators are told of the limit and not bound by it
 }
 
 // Request is what a handler may know of its request beside the parameters. Inputs embed it.

@@ -35,9 +35,9 @@ func newRoot() *cobra.Command {
 		Long: "Flint runs serverless functions. It speaks the API and the function contract of Appwrite Functions: its SDKs,\n" +
 			"its CLI and its functions work unchanged. One program, one data directory, no Docker.",
 		SilenceUsage: true, SilenceErrors: true,
-		Example: "  flint serve\n  flint runtimes install node-22\n  flint doctor",
+		Example: "  flint serve\n  flint runtimes install node-22\n  flint key create --scopes functions.read,functions.write\n  flint executions --follow\n  flint doctor",
 	}
-	root.AddCommand(newServe(), newRuntimes(), newDoctor(), newConfig(), newVersion())
+	root.AddCommand(newServe(), newRuntimes(), newProject(), newKey(), newFunction(), newExecutions(), newDoctor(), newConfig(), newVersion())
 	return root
 }
 

@@ -5,8 +5,10 @@ package config
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -36,6 +38,19 @@ type Config struct {
 	Endpoint    string
 	Domain      string
 	Region      string
+
+	Hostnames       []string
+	ProtectRouter   bool
+	ForceHTTPS      bool
+	DomainTarget    []string
+	DomainA         []netip.Addr
+	DomainAAAA      []netip.Addr
+	NameServer      string
+	RuleIDs         string
+	TrustedProxies  []netip.Prefix
+	ClientIPHeaders []string
+	GeoDatabase     string
+	RateLimits      bool
 
 	BootstrapProject string
 	BootstrapKey     Secret
@@ -86,6 +101,19 @@ func (c *Config) Settings() []Setting {
 		{"endpoint", "FLINT_ENDPOINT", nil, "", "URL of the API as functions reach it, ending in /v1; empty: made from --addr", &c.Endpoint},
 		{"functions-domain", "FLINT_FUNCTIONS_DOMAIN", []string{"_APP_DOMAIN_FUNCTIONS"}, "functions.localhost", "functions are at <id>.<this domain>", &c.Domain},
 		{"region", "FLINT_REGION", []string{"_APP_REGION"}, "default", "region that functions are told", &c.Region},
+
+		{"hostnames", "FLINT_HOSTNAMES", []string{"_APP_DOMAIN", "_APP_CONSOLE_DOMAIN", "_APP_MIGRATION_HOST"}, "", "host names of the API, separated by commas; they can have no rule", &c.Hostnames},
+		{"router-protection", "FLINT_ROUTER_PROTECTION", []string{"_APP_OPTIONS_ROUTER_PROTECTION"}, "false", "refuse hosts that are neither of the API nor of a rule; else they are the API's", &c.ProtectRouter},
+		{"router-force-https", "FLINT_ROUTER_FORCE_HTTPS", []string{"_APP_OPTIONS_ROUTER_FORCE_HTTPS"}, "false", "send callers of functions who come by plain http to https", &c.ForceHTTPS},
+		{"domain-target", "FLINT_DOMAIN_TARGET", []string{"_APP_DOMAIN_TARGET_CNAME", "_APP_DOMAIN_TARGET"}, "", "names that domains of your own must lead to, separated by commas, to be verified", &c.DomainTarget},
+		{"domain-target-a", "FLINT_DOMAIN_TARGET_A", []string{"_APP_DOMAIN_TARGET_A"}, "", "IPv4 addresses that do as well", &c.DomainA},
+		{"domain-target-aaaa", "FLINT_DOMAIN_TARGET_AAAA", []string{"_APP_DOMAIN_TARGET_AAAA"}, "", "IPv6 addresses that do as well", &c.DomainAAAA},
+		{"dns", "FLINT_DNS", []string{"_APP_DNS"}, "", "name server that is asked about domains, as address or address:port; empty: the host's own", &c.NameServer},
+		{"rule-ids", "FLINT_RULE_IDS", []string{"_APP_RULES_FORMAT"}, "random", "identifiers of new proxy rules: random, or md5 of the domain", &c.RuleIDs},
+		{"trusted-proxies", "FLINT_TRUSTED_PROXIES", nil, "127.0.0.0/8,::1/128,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,169.254.0.0/16,fc00::/7,fe80::/10", "networks of the proxies that are believed about clients, separated by commas, or none", &c.TrustedProxies},
+		{"client-ip-headers", "FLINT_CLIENT_IP_HEADERS", []string{"_APP_TRUSTED_HEADERS"}, "x-forwarded-for", "headers in which trusted proxies name the client, separated by commas", &c.ClientIPHeaders},
+		{"geo-database", "FLINT_GEO_DATABASE", nil, "", "MMDB file that tells in which country an address is; empty: the one in the program", &c.GeoDatabase},
+		{"rate-limits", "FLINT_RATE_LIMITS", []string{"_APP_OPTIONS_ABUSE"}, "true", "limit how often some endpoints may be called", &c.RateLimits},
 
 		{"bootstrap-project", "FLINT_BOOTSTRAP_PROJECT", nil, "", "project that is made at start when it is missing", &c.BootstrapProject},
 		{"bootstrap-key", "FLINT_BOOTSTRAP_KEY", nil, "", "API key with every scope for the bootstrap project, standard_ and hexadecimal digits", &c.BootstrapKey},
@@ -210,6 +238,33 @@ func (s *Setting) set(value string) (err error) {
 				*t = append(*t, part)
 			}
 		}
+	case *[]netip.Addr:
+		*t = nil
+		for part := range strings.SplitSeq(value, ",") {
+			if part = strings.TrimSpace(part); part == "" {
+				continue
+			}
+			a, err := netip.ParseAddr(part)
+			if err != nil {
+				return fmt.Errorf("%q is not an IP address", part)
+			}
+			*t = append(*t, a.Unmap())
+		}
+	case *[]netip.Prefix:
+		*t = nil
+		for part := range strings.SplitSeq(value, ",") {
+			if part = strings.TrimSpace(part); part == "" || part == "none" {
+				continue
+			}
+			p, err := netip.ParsePrefix(part)
+			if a, single := netip.ParseAddr(part); single == nil {
+				p, err = a.Unmap().Prefix(a.Unmap().BitLen())
+			}
+			if err != nil {
+				return fmt.Errorf("%q is not a network such as 10.0.0.0/8", part)
+			}
+			*t = append(*t, p.Masked())
+		}
 	default:
 		return fmt.Errorf("setting of type %T", t)
 	}
@@ -236,6 +291,16 @@ func (c *Config) check() error {
 	if c.LogFormat != "auto" && c.LogFormat != "text" && c.LogFormat != "json" {
 		return fmt.Errorf("--log-format=%s: auto, text and json are possible", c.LogFormat)
 	}
+	if c.RuleIDs != "random" && c.RuleIDs != "md5" {
+		return fmt.Errorf("--rule-ids=%s: random and md5 are possible", c.RuleIDs)
+	}
+	for i, name := range c.Hostnames {
+		c.Hostnames[i] = strings.ToLower(strings.Trim(name, "."))
+	}
+	for i, name := range c.DomainTarget {
+		c.DomainTarget[i] = strings.ToLower(strings.Trim(name, "."))
+	}
+	c.Domain, _, _ = strings.Cut(c.Domain, ",") // the reference takes several; names are made below the first
 	if c.Domain = strings.ToLower(strings.Trim(c.Domain, ".")); c.Domain == "" {
 		return fmt.Errorf("--functions-domain must not be empty")
 	}
@@ -278,6 +343,10 @@ func (c *Config) Write(w io.Writer) error {
 		switch t := s.target.(type) {
 		case *[]string:
 			value = strings.Join(*t, ",")
+		case *[]netip.Addr:
+			value = list(*t)
+		case *[]netip.Prefix:
+			value = cmp.Or(list(*t), "none")
 		case *string:
 			value = *t
 		case *Secret:
@@ -298,6 +367,15 @@ func (c *Config) Write(w io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// list writes values with commas between them.
+func list[T fmt.Stringer](values []T) string {
+	texts := make([]string, len(values))
+	for i, v := range values {
+		texts[i] = v.String()
+	}
+	return strings.Join(texts, ",")
 }
 
 // Environ returns the variables called names that are set, as KEY=value.

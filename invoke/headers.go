@@ -40,15 +40,19 @@ func (i *Invoker) request(t *target, c *Call) (*worker.Request, []flint.Header, 
 		host = flint.DomainLabel(c.Function) + "." + i.config.Domain
 		headers = append(headers, flint.Header{Name: "host", Value: host})
 	}
+	var place flint.Place
+	if !c.async && c.ClientIP != "" && i.config.Locate != nil {
+		place = i.config.Locate(c.ClientIP)
+	}
 	headers = append(headers,
 		flint.Header{Name: "x-appwrite-execution-id", Value: string(c.id)},
 		flint.Header{Name: "x-appwrite-key", Value: t.keys.get(i.config.Signer, t.function)},
 		flint.Header{Name: "x-appwrite-trigger", Value: string(c.Trigger)},
 		flint.Header{Name: "x-appwrite-user-id", Value: c.Caller.User},
 		flint.Header{Name: "x-appwrite-user-jwt", Value: c.Caller.UserJWT},
-		flint.Header{Name: "x-appwrite-country-code"},
-		flint.Header{Name: "x-appwrite-continent-code"},
-		flint.Header{Name: "x-appwrite-continent-eu", Value: "false"},
+		flint.Header{Name: "x-appwrite-country-code", Value: place.Country},
+		flint.Header{Name: "x-appwrite-continent-code", Value: place.Continent},
+		flint.Header{Name: "x-appwrite-continent-eu", Value: strconv.FormatBool(place.EU)},
 	)
 	if c.ClientIP != "" {
 		headers = append(headers, flint.Header{Name: "x-appwrite-client-ip", Value: c.ClientIP})

@@ -53,6 +53,8 @@ type Call struct {
 	ClientIP string
 	At       time.Time // of Enqueue: when to run; zero: at once
 
+	Identified bool // on a domain: Caller is known and needs the right to execute; else anybody calls, where anybody may
+
 	id       flint.ExecutionID
 	accepted time.Time
 	async    bool
@@ -74,6 +76,9 @@ type Config struct {
 	Signer   *auth.Signer
 	Logger   *slog.Logger
 	Registry prometheus.Registerer
+
+	Observe func(*flint.Execution)           // told of every execution that ended; must not block. nil: nobody asks
+	Locate  func(address string) flint.Place // nil: nothing is known of any address
 
 	Node        string        // names this node in leases; the same in each of its lives
 	Endpoint    string        // of the API, as functions reach it
@@ -120,6 +125,15 @@ func (i *Invoker) Forget(project flint.ProjectID, function flint.FunctionID) {
 	i.targets.forget(project, function)
 }
 
+// Function returns a function as calls see it.
+func (i *Invoker) Function(ctx context.Context, project flint.ProjectID, function flint.FunctionID) (*flint.Function, error) {
+	t, err := i.targets.get(ctx, project, function)
+	if err != nil {
+		return nil, err
+	}
+	return t.function, nil
+}
+
 // Delete ends what runs of a function that is gone.
 func (i *Invoker) Delete(project flint.ProjectID, function flint.FunctionID) {
 	i.targets.forget(project, function)
@@ -141,7 +155,7 @@ func (i *Invoker) Run(ctx context.Context, c *Call) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := i.append(a); err != nil {
+	if err := i.append(a, i.config.Store.RecordExecution); err != nil {
 		return nil, err
 	}
 	i.finished(a)
@@ -166,7 +180,7 @@ func (i *Invoker) admit(ctx context.Context, c *Call) (*target, error) {
 		return nil, err
 	}
 	switch {
-	case c.domain:
+	case c.domain && !c.Identified:
 		if !t.function.Public() {
 			return nil, flint.ErrNoExecutePermission
 		}
@@ -330,10 +344,10 @@ func (a *attempt) next() ([]byte, error) {
 func (a *attempt) record() context.Context { return context.WithoutCancel(a.ctx) }
 
 // append writes the record of a synchronous call.
-func (i *Invoker) append(a *attempt) error {
+func (i *Invoker) append(a *attempt, record func(context.Context, *flint.Execution) error) error {
 	a.execution.ResponseHeaders = storedHeaders(a.headers)
 	i.arrived(a)
-	return i.config.Store.AppendExecution(a.record(), a.execution)
+	return record(a.record(), a.execution)
 }
 
 // arrived takes back the announcement of a record.
@@ -347,6 +361,9 @@ func (i *Invoker) arrived(a *attempt) {
 // finished counts and logs a finished call.
 func (i *Invoker) finished(a *attempt) {
 	e := a.execution
+	if !a.call.async {
+		i.observe(e)
+	}
 	i.metrics.finished(a.target.worker.Runtime.ID, e, a.response)
 	level := slog.LevelDebug
 	if a.cause != nil {
@@ -366,6 +383,12 @@ func (i *Invoker) finished(a *attempt) {
 		attrs = append(attrs, slog.String("err", a.cause.Error()))
 	}
 	i.config.Logger.LogAttrs(a.record(), level, "execution", attrs...)
+}
+
+func (i *Invoker) observe(e *flint.Execution) {
+	if i.config.Observe != nil {
+		i.config.Observe(e)
+	}
 }
 
 // splitHost takes a Host header apart as the contract has it.

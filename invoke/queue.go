@@ -185,6 +185,8 @@ func (i *Invoker) runQueued(life context.Context, e *flint.Execution, q *store.Q
 	case !current:
 		i.metrics.late.Inc()
 		i.config.Logger.Warn("late result of a lost attempt dropped", slog.String("execution_id", string(e.ID)))
+	default:
+		i.observe(done)
 	}
 }
 

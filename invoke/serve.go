@@ -17,7 +17,10 @@ type Page func(w http.ResponseWriter, status int, err error)
 // Serve makes a call that came in on a function's domain and writes the function's own answer to w. An error means that
 // nothing was written and no execution was made.
 func (i *Invoker) Serve(ctx context.Context, c *Call, w http.ResponseWriter, page Page) error {
-	c.domain, c.Trigger, c.Caller = true, flint.TriggerHTTP, Caller{}
+	c.domain, c.Trigger = true, flint.TriggerHTTP
+	if !c.Identified {
+		c.Caller = Caller{}
+	}
 	t, err := i.admit(ctx, c)
 	if err != nil {
 		return err
@@ -57,7 +60,7 @@ func (i *Invoker) serveStream(a *attempt, piece []byte, w http.ResponseWriter) {
 		}
 		piece, err = a.next()
 	}
-	recordErr := i.append(a)
+	recordErr := i.append(a, i.config.Store.AppendExecution)
 	if recordErr != nil {
 		i.config.Logger.Error("execution not recorded", errAttr(recordErr))
 	}
@@ -69,7 +72,7 @@ func (i *Invoker) serveStream(a *attempt, piece []byte, w http.ResponseWriter) {
 
 // serveWhole writes an answer that is complete, after its record.
 func (i *Invoker) serveWhole(a *attempt, body []byte, w http.ResponseWriter, page Page) error {
-	if err := i.append(a); err != nil {
+	if err := i.append(a, i.config.Store.AppendExecution); err != nil {
 		return err
 	}
 	i.finished(a)

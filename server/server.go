@@ -19,7 +19,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"flint"
+	"flint/admin"
 	"flint/api"
+	"flint/api/domains"
 	"flint/api/functions"
 	"flint/api/health"
 	"flint/api/project"
@@ -27,6 +29,7 @@ import (
 	blobfs "flint/blob/fs"
 	"flint/build"
 	"flint/config"
+	"flint/geo"
 	"flint/internal/runner"
 	"flint/invoke"
 	"flint/proxy"
@@ -64,7 +67,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
 	var changes changes // filled in below; nothing changes before
-	db, err := store.Open(ctx, store.Config{Path: filepath.Join(c.Data, "flint.db"), Logger: logger, Secret: secret, Changed: changes.publish})
+	db, err := store.Open(ctx, store.Config{Path: filepath.Join(c.Data, "flint.db"), Logger: logger, Secret: secret, Model: eventModel, Changed: changes.publish})
 	if err != nil {
 		return err
 	}
@@ -86,6 +89,11 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	if err != nil {
 		return err
 	}
+	places, err := geo.Open(c.GeoDatabase)
+	if err != nil {
+		return err
+	}
+	defer places.Close()
 	signer := auth.NewSigner(secret)
 	authenticator := auth.New(auth.Config{Project: db.Project, Key: db.KeyBySecret, Signer: signer})
 
@@ -98,8 +106,9 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		return err
 	}
 	defer pool.Close()
+	feed := &admin.Feed{}
 	invoker := invoke.New(invoke.Config{
-		Store: db, Pool: pool, Runtimes: catalog, Signer: signer, Logger: logger, Registry: registry,
+		Store: db, Pool: pool, Runtimes: catalog, Signer: signer, Logger: logger, Registry: registry, Locate: places.Locate, Observe: feed.Publish,
 		Node: node, Endpoint: c.Endpoint, Region: c.Region, Domain: c.Domain, Concurrency: c.CallConcurrency, StopTimeout: c.StopTimeout,
 	})
 	builder, err := build.New(build.Config{
@@ -118,16 +127,22 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	if err != nil {
 		return err
 	}
+	rules := ruleService(c, db, logger)
 	rest := api.New(
-		api.Config{Auth: authenticator, Logger: logger, Registry: registry, MaxUpload: c.MaxSource + 16<<20, ClientIPHeaders: []string{"X-Forwarded-For"}},
+		api.Config{Auth: authenticator, Logger: logger, Registry: registry, MaxUpload: c.MaxSource + 16<<20, Forwarded: proxies(c), Unlimited: !c.RateLimits},
 		functions.New(functions.Config{
 			Store: db, Invoker: invoker, Builder: builder, Uploads: uploads, Blobs: blobs, Signer: signer, Runtimes: catalog, Logger: logger, Domain: c.Domain,
 			MaxCPUs: c.MaxCPUs, MaxMemory: c.MaxMemory, MaxTimeout: c.MaxTimeout, CreationLimit: c.CreationLimit,
 		}).Routes(),
 		project.New(db).Routes(),
+		rules.Routes(),
+		domains.New(domains.Config{Store: db}).Routes(),
 		health.New(health.Config{Check: func(ctx context.Context) error { _, err := db.Projects(ctx); return err }}).Routes(),
 	)
-	front := proxy.New(proxy.Config{Rule: db.RuleByDomain, Invoker: invoker, Domain: c.Domain, Logger: logger, Next: rest, Limit: time.Minute})
+	front := proxy.New(proxy.Config{
+		Rule: db.RuleByDomain, Invoker: invoker, Auth: authenticator, Domain: c.Domain, Forwarded: proxies(c), Logger: logger, Next: rest, Limit: time.Minute,
+		Protected: c.ProtectRouter, Hosts: hosts(c), Secure: c.ForceHTTPS,
+	})
 	changes.connect(authenticator, invoker, front)
 
 	if err := bootstrap(ctx, db, c, logger); err != nil {
@@ -140,6 +155,13 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		return err
 	}
 	services := []runner.Service{{Name: "http", Run: serveHTTP(listener, front, c.StopTimeout)}}
+	operator, err := listenAdmin(c.Data)
+	if err != nil {
+		return err
+	}
+	services = append(services, runner.Service{Name: "operator", Run: serveAdmin(operator, admin.New(admin.Config{
+		Store: db, Logger: logger, Feed: feed, Deleted: invoker.Delete, Collect: builder.Collect,
+	}), c.Data)})
 	if c.MetricsAddr != "" {
 		metrics, err := serveMetrics(ctx, c.MetricsAddr, registry)
 		if err != nil {
@@ -151,8 +173,13 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		ready(Node{Addr: listener.Addr()})
 	}
 	return runner.Run(ctx,
-		[]runner.Service{{Name: "workers", Run: pool.Run}, {Name: "retention", Run: retain(db, c.Retention, logger)}, {Name: "maintenance", Run: maintain(db, c.ExecutionLimit, builder.Collect, logger)}},
-		[]runner.Service{{Name: "queued calls", Run: invoker.Work}, {Name: "builds", Run: builder.Work}, {Name: "uploads", Run: uploads.Work}},
+		[]runner.Service{
+			{Name: "workers", Run: pool.Run}, {Name: "retention", Run: retain(db, c.Retention, logger)},
+			{Name: "maintenance", Run: maintain(db, c.ExecutionLimit, builder.Collect, logger)}, {Name: "events", Run: retainEvents(db, logger)},
+		},
+		[]runner.Service{
+			{Name: "queued calls", Run: invoker.Work}, {Name: "builds", Run: builder.Work}, {Name: "uploads", Run: uploads.Work}, {Name: "domains", Run: rules.Watch},
+		},
 		services)
 }
 

@@ -129,7 +129,10 @@ func (s *Store) FinishBuild(ctx context.Context, id flint.DeploymentID, attempt 
 		if err := latest(ctx, t, f, uid); err != nil {
 			return err
 		}
-		return updateFunction(ctx, t, f)
+		if err := updateFunction(ctx, t, f); err != nil {
+			return err
+		}
+		return s.builtEvent(ctx, t, f, id)
 	})
 	if err != nil || f == nil {
 		return false, err
@@ -204,7 +207,7 @@ func (s *Store) SettleBuilds(ctx context.Context, node string, at time.Time, max
 			return err
 		}
 		for _, b := range lost {
-			f, again, err := settleBuild(ctx, t, b, millis(at), maxAttempts)
+			f, again, err := s.settleBuild(ctx, t, b, millis(at), maxAttempts)
 			if err != nil {
 				return err
 			}
@@ -228,7 +231,7 @@ func (s *Store) SettleBuilds(ctx context.Context, node string, at time.Time, max
 	return retried, failed, nil
 }
 
-func settleBuild(ctx context.Context, t *tx, b lostBuild, at, maxAttempts int64) (f *flint.Function, again bool, err error) {
+func (s *Store) settleBuild(ctx context.Context, t *tx, b lostBuild, at, maxAttempts int64) (f *flint.Function, again bool, err error) {
 	status, log := flint.DeploymentFailed, buildLostLog
 	if again = b.losses+1 < maxAttempts; again {
 		status, log = flint.DeploymentWaiting, buildRetryLog
@@ -247,5 +250,17 @@ func settleBuild(ctx context.Context, t *tx, b lostBuild, at, maxAttempts int64)
 	if err := latest(ctx, t, f, b.owner); err != nil {
 		return nil, again, err
 	}
-	return f, again, updateFunction(ctx, t, f)
+	if err := updateFunction(ctx, t, f); err != nil {
+		return nil, again, err
+	}
+	return f, again, s.builtEvent(ctx, t, f, b.id)
+}
+
+// builtEvent records that a build has ended.
+func (s *Store) builtEvent(ctx context.Context, t *tx, f *flint.Function, id flint.DeploymentID) error {
+	d, err := deployment(ctx, t, f.Project, f.ID, id)
+	if err != nil {
+		return err
+	}
+	return s.deploymentEvent(ctx, t, d, "update")
 }

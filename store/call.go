@@ -52,8 +52,14 @@ func (s *Store) EnqueueExecution(ctx context.Context, e *flint.Execution, c *Que
 			values ($1, (select owner from executions where id = $1), $2, '', 0, 0)`, string(e.ID), millis(due)); err != nil {
 			return err
 		}
-		return t.exec(ctx, `insert into call_requests (id, method, path, headers, body, user_id, user_jwt, client_ip, deadline)
-			values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, string(e.ID), c.Method, c.Path, string(headers), body, c.User, jwt, c.ClientIP, millis(c.Deadline))
+		if err := t.exec(ctx, `insert into call_requests (id, method, path, headers, body, user_id, user_jwt, client_ip, deadline)
+			values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, string(e.ID), c.Method, c.Path, string(headers), body, c.User, jwt, c.ClientIP, millis(c.Deadline)); err != nil {
+			return err
+		}
+		if e.Trigger != flint.TriggerHTTP && e.Status != flint.ExecutionScheduled {
+			return nil // what the platform itself begins is told of when it ends
+		}
+		return s.executionEvent(ctx, t, e, "create")
 	}})
 }
 
@@ -182,8 +188,11 @@ func (s *Store) FinishExecution(ctx context.Context, e *flint.Execution, attempt
 		if err := t.exec(ctx, "delete from call_requests where id = $1", string(e.ID)); err != nil {
 			return err
 		}
-		return t.exec(ctx, `update executions set updated_at = $2, deployment = $3, status = $4, status_code = $5, duration = $6, headers = $7,
-			logs = $8, errors = $9 where id = $1`, args...)
+		if err := t.exec(ctx, `update executions set updated_at = $2, deployment = $3, status = $4, status_code = $5, duration = $6, headers = $7,
+			logs = $8, errors = $9 where id = $1`, args...); err != nil {
+			return err
+		}
+		return s.executionEvent(ctx, t, e, "update")
 	})
 	if err != nil || !counted {
 		return false, err
@@ -208,27 +217,34 @@ func (s *Store) ReleaseExecution(ctx context.Context, id flint.ExecutionID, atte
 func (s *Store) SettleExecutions(ctx context.Context, node string, at time.Time, reason string) (settled int, err error) {
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
 		settled = 0
-		var lost []flint.ExecutionID
-		err := t.each(ctx, "select id from calls where lease_node <> '' and (lease_until < $1 or lease_node = $2) order by due_at, id", []any{millis(at), node},
+		var lost []*flint.Execution
+		err := t.each(ctx, `select t.id, coalesce(f.project, ''), coalesce(f.id, '') from calls t left join functions f on f.uid = t.owner
+			where t.lease_node <> '' and (t.lease_until < $1 or t.lease_node = $2) order by t.due_at, t.id`, []any{millis(at), node},
 			func(r scanner) error {
-				var id flint.ExecutionID
-				err := r.Scan(&id)
-				lost = append(lost, id)
+				e := &flint.Execution{Status: flint.ExecutionFailed}
+				err := r.Scan(&e.ID, &e.Project, &e.Function)
+				lost = append(lost, e)
 				return err
 			})
 		if err != nil {
 			return err
 		}
-		for _, id := range lost {
-			if err := dropCall(ctx, t, id); err != nil {
+		for _, e := range lost {
+			if err := dropCall(ctx, t, e.ID); err != nil {
 				return err
 			}
 			n, err := t.count(ctx, `update executions set status = 'failed', status_code = 500, errors = $2, updated_at = $3,
-				duration = ($3 - updated_at) / 1000.0 where id = $1`, string(id), reason, millis(at))
+				duration = ($3 - updated_at) / 1000.0 where id = $1`, string(e.ID), reason, millis(at))
 			if err != nil {
 				return err
 			}
 			settled += n
+			if n == 0 || e.Function == "" {
+				continue
+			}
+			if err := s.executionEvent(ctx, t, e, "update"); err != nil {
+				return err
+			}
 		}
 		return nil
 	})

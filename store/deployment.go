@@ -36,8 +36,10 @@ func (s *Store) CreateDeployment(ctx context.Context, d *flint.Deployment) error
 		d.Status = flint.DeploymentWaiting
 	}
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
-		_, err := insertDeployment(ctx, t, d)
-		return err
+		if _, err := insertDeployment(ctx, t, d); err != nil || d.SourceDigest == "" {
+			return err // an upload that is not whole yet is nobody's business
+		}
+		return s.deploymentEvent(ctx, t, d, "create")
 	})
 	if err == nil {
 		s.functionChanged(d.Project, d.Function)
@@ -86,8 +88,10 @@ func (s *Store) DuplicateDeployment(ctx context.Context, d *flint.Deployment, of
 			return flint.ErrDeploymentNotFound
 		}
 		d.Type, d.SourceDigest, d.SourceSize = from.Type, from.SourceDigest, from.SourceSize
-		_, err = insertDeployment(ctx, t, d)
-		return err
+		if _, err = insertDeployment(ctx, t, d); err != nil {
+			return err
+		}
+		return s.deploymentEvent(ctx, t, d, "update") // the reference's event of a duplicate
 	})
 	if err == nil {
 		s.functionChanged(d.Project, d.Function)
@@ -196,10 +200,16 @@ func (s *Store) UpdateDeployment(ctx context.Context, project flint.ProjectID, f
 				return err
 			}
 		}
-		return t.exec(ctx, `update deployments set updated_at = $2, type = $3, status = $4, activate = $5, source_size = $6, build_size = $7,
+		if err := t.exec(ctx, `update deployments set updated_at = $2, type = $3, status = $4, activate = $5, source_size = $6, build_size = $7,
 			source_digest = $8, build_digest = $9, runtime = $10, entrypoint = $11, commands = $12 where id = $1`,
 			string(id), millis(d.UpdatedAt), d.Type, string(d.Status), d.Activate, d.SourceSize, d.BuildSize,
-			d.SourceDigest, d.BuildDigest, d.Runtime, d.Entrypoint, d.Commands)
+			d.SourceDigest, d.BuildDigest, d.Runtime, d.Entrypoint, d.Commands); err != nil {
+			return err
+		}
+		if was.SourceDigest != "" || d.SourceDigest == "" {
+			return nil
+		}
+		return s.deploymentEvent(ctx, t, d, "create")
 	})
 	if err != nil {
 		return nil, err
@@ -215,7 +225,7 @@ func (s *Store) DeleteDeployment(ctx context.Context, project flint.ProjectID, f
 		if err != nil {
 			return err
 		}
-		return deleteDeployment(ctx, t, f, uid, id)
+		return s.deleteDeployment(ctx, t, f, uid, id)
 	})
 	if err == nil {
 		s.functionChanged(project, fn)
@@ -223,13 +233,16 @@ func (s *Store) DeleteDeployment(ctx context.Context, project flint.ProjectID, f
 	return err
 }
 
-func deleteDeployment(ctx context.Context, t *tx, f *flint.Function, uid int64, id flint.DeploymentID) error {
-	n, err := t.count(ctx, "delete from deployments where id = $1 and owner = $2", string(id), uid)
+func (s *Store) deleteDeployment(ctx context.Context, t *tx, f *flint.Function, uid int64, id flint.DeploymentID) error {
+	d, err := deployment(ctx, t, f.Project, f.ID, id)
 	if err != nil {
 		return err
 	}
-	if n == 0 {
-		return flint.ErrDeploymentNotFound
+	if err := t.exec(ctx, "delete from deployments where id = $1 and owner = $2", string(id), uid); err != nil {
+		return err
+	}
+	if err := s.deploymentEvent(ctx, t, d, "delete"); err != nil {
+		return err
 	}
 	if err := t.exec(ctx, "delete from build_logs where deployment = $1", string(id)); err != nil {
 		return err
@@ -276,7 +289,10 @@ func (s *Store) ActivateDeployment(ctx context.Context, project flint.ProjectID,
 			return flint.ErrBuildNotReady
 		}
 		f.DeploymentID, f.DeploymentCreatedAt = d.ID, d.CreatedAt
-		return updateFunction(ctx, t, f)
+		if err := updateFunction(ctx, t, f); err != nil {
+			return err
+		}
+		return s.deploymentEvent(ctx, t, d, "update")
 	})
 	if err != nil {
 		return nil, err

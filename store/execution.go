@@ -144,6 +144,17 @@ func (s *Store) AppendExecution(ctx context.Context, e *flint.Execution) error {
 	return s.writer.do(ctx, &job{single: true, run: func(ctx context.Context, t *tx) error { return addExecution(ctx, t, args) }})
 }
 
+// RecordExecution adds the record of an execution that ended, like AppendExecution, and the event of its creation.
+func (s *Store) RecordExecution(ctx context.Context, e *flint.Execution) error {
+	args := executionArgs(e)
+	return s.write(ctx, func(ctx context.Context, t *tx) error {
+		if err := addExecution(ctx, t, args); err != nil {
+			return err
+		}
+		return s.executionEvent(ctx, t, e, "create")
+	})
+}
+
 const readExecution = "select " + executionColumns + " from executions t where " + ownerScope + " and t.id = $3"
 
 // Execution returns an execution of a function or ErrExecutionNotFound.
@@ -193,22 +204,27 @@ func (s *Store) Executions(ctx context.Context, project flint.ProjectID, functio
 // waits or runs.
 func (s *Store) DeleteExecution(ctx context.Context, project flint.ProjectID, function flint.FunctionID, id flint.ExecutionID) error {
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
-		var status flint.ExecutionStatus
-		found, err := t.one(ctx, "select t.status from executions t where "+ownerScope+" and t.id = $3", []any{string(project), string(function), string(id)},
-			func(r scanner) error { return r.Scan(&status) })
+		var e *flint.Execution
+		found, err := t.one(ctx, readExecution, []any{string(project), string(function), string(id)}, func(r scanner) (err error) {
+			e, err = executionRow(project, function)(r)
+			return err
+		})
 		switch {
 		case err != nil:
 			return err
 		case !found:
 			return flint.ErrExecutionNotFound
-		case status == flint.ExecutionWaiting || status == flint.ExecutionProcessing:
+		case e.Status == flint.ExecutionWaiting || e.Status == flint.ExecutionProcessing:
 			return flint.ErrExecutionInProgress
-		case status == flint.ExecutionScheduled:
+		case e.Status == flint.ExecutionScheduled:
 			if err := dropCall(ctx, t, id); err != nil {
 				return err
 			}
 		}
-		return t.exec(ctx, "delete from executions where id = $1", string(id))
+		if err := t.exec(ctx, "delete from executions where id = $1", string(id)); err != nil {
+			return err
+		}
+		return s.executionEvent(ctx, t, e, "delete")
 	})
 }
 

@@ -27,6 +27,8 @@ type functionSettings struct {
 	ProviderSilentMode    bool     `json:"providerSilentMode,omitempty"`
 	ProviderBranches      []string `json:"providerBranches,omitempty"`
 	ProviderPaths         []string `json:"providerPaths,omitempty"`
+
+	Domain flint.DomainSettings `json:"domain,omitzero"`
 }
 
 const functionColumns = `t.project, t.id, t.created_at, t.updated_at, t.name, t.runtime, t.enabled, t.live, t.schedule, t.timeout, t.entrypoint,
@@ -51,6 +53,7 @@ func scanFunction(r scanner) (*flint.Function, error) {
 	f.Retention, f.BuildSpec, f.RuntimeSpec = v.Retention, v.BuildSpec, v.RuntimeSpec
 	f.ProviderRepositoryID, f.ProviderBranch, f.ProviderRootDirectory = v.ProviderRepositoryID, v.ProviderBranch, v.ProviderRootDirectory
 	f.ProviderSilentMode, f.ProviderBranches, f.ProviderPaths = v.ProviderSilentMode, v.ProviderBranches, v.ProviderPaths
+	f.Domain = v.Domain
 	return &f, nil
 }
 
@@ -60,7 +63,7 @@ func functionArgs(f *flint.Function) ([]any, error) {
 		Execute: f.Execute, Events: f.Events, Scopes: f.Scopes, Logging: f.Logging, Retention: f.Retention,
 		BuildSpec: f.BuildSpec, RuntimeSpec: f.RuntimeSpec, ProviderRepositoryID: f.ProviderRepositoryID, ProviderBranch: f.ProviderBranch,
 		ProviderRootDirectory: f.ProviderRootDirectory, ProviderSilentMode: f.ProviderSilentMode,
-		ProviderBranches: f.ProviderBranches, ProviderPaths: f.ProviderPaths,
+		ProviderBranches: f.ProviderBranches, ProviderPaths: f.ProviderPaths, Domain: f.Domain,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("settings of function %s: %w", f.ID, err)
@@ -99,10 +102,13 @@ func (s *Store) CreateFunction(ctx context.Context, f *flint.Function, rule *fli
 		if isDuplicate(err) {
 			return flint.ErrFunctionExists
 		}
-		if err != nil || rule == nil {
+		if err != nil {
 			return err
 		}
-		return insertRule(ctx, t, rule)
+		if err := s.functionEvent(ctx, t, f, "create"); err != nil || rule == nil {
+			return err
+		}
+		return s.insertRule(ctx, t, rule)
 	})
 	if err != nil {
 		return err
@@ -202,7 +208,10 @@ func (s *Store) UpdateFunction(ctx context.Context, project flint.ProjectID, id 
 			return err
 		}
 		f.Project, f.ID, f.CreatedAt = project, id, created
-		return updateFunction(ctx, t, f)
+		if err := updateFunction(ctx, t, f); err != nil {
+			return err
+		}
+		return s.functionEvent(ctx, t, f, "update")
 	})
 	if err != nil {
 		return nil, err
@@ -225,43 +234,56 @@ func updateFunction(ctx context.Context, t *tx, f *flint.Function) error {
 // DeleteFunction removes a function with all that belongs to it. Its deployments and executions cannot be seen from
 // then on; their rows are removed in the background.
 func (s *Store) DeleteFunction(ctx context.Context, project flint.ProjectID, id flint.FunctionID) error {
-	var domains []string
-	err := s.write(ctx, func(ctx context.Context, t *tx) error {
-		domains = nil
-		_, uid, err := function(ctx, t, project, id)
+	var rules []*flint.Rule
+	err := s.write(ctx, func(ctx context.Context, t *tx) (err error) {
+		f, uid, err := function(ctx, t, project, id)
 		if err != nil {
 			return err
 		}
-		if err := t.each(ctx, "delete from rules where owner = $1 returning domain", []any{uid}, func(r scanner) error {
-			var d string
-			err := r.Scan(&d)
-			domains = append(domains, d)
-			return err
-		}); err != nil {
-			return err
-		}
-		if err := t.exec(ctx, `update deployments set status = 'canceled', lease_node = '', attempt = attempt + 1
-			where owner = $1 and status in ('waiting', 'processing', 'building')`, uid); err != nil {
-			return err
-		}
-		for _, query := range []string{
-			"delete from variables where project = $2 and owner = $1",
-			"delete from functions where project = $2 and uid = $1",
-		} {
-			if err := t.exec(ctx, query, uid, string(project)); err != nil {
-				return err
-			}
-		}
-		return t.exec(ctx, "insert into buried (uid, project, id, deleted_at, swept) values ($1, $2, $3, $4, $5)",
-			uid, string(project), string(id), now().UnixMilli(), false)
+		rules, err = s.bury(ctx, t, f, uid)
+		return err
 	})
 	if err != nil {
 		return err
 	}
 	s.ringSweep()
 	s.functionChanged(project, id)
-	for _, d := range domains {
-		s.changed(Change{Kind: "rule", Project: project, Function: id, Domain: d})
+	for _, r := range rules {
+		s.changed(Change{Kind: "rule", Project: project, Function: id, Domain: r.Domain})
 	}
 	return nil
+}
+
+// bury removes a function and returns the rules that went with it.
+func (s *Store) bury(ctx context.Context, t *tx, f *flint.Function, uid int64) (rules []*flint.Rule, err error) {
+	if err := s.functionEvent(ctx, t, f, "delete"); err != nil {
+		return nil, err
+	}
+	if err := t.each(ctx, "select "+ruleColumns+" from rules t where t.owner = $1", []any{uid}, func(r scanner) error {
+		v, err := scanRule(r)
+		rules = append(rules, v)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	for _, r := range rules {
+		if err := s.ruleEvent(ctx, t, r, "delete"); err != nil {
+			return nil, err
+		}
+	}
+	if err := t.exec(ctx, `update deployments set status = 'canceled', lease_node = '', attempt = attempt + 1
+		where owner = $1 and status in ('waiting', 'processing', 'building')`, uid); err != nil {
+		return nil, err
+	}
+	for _, query := range []string{
+		"delete from rules where project = $2 and owner = $1",
+		"delete from variables where project = $2 and owner = $1",
+		"delete from functions where project = $2 and uid = $1",
+	} {
+		if err := t.exec(ctx, query, uid, string(f.Project)); err != nil {
+			return nil, err
+		}
+	}
+	return rules, t.exec(ctx, "insert into buried (uid, project, id, deleted_at, swept) values ($1, $2, $3, $4, $5)",
+		uid, string(f.Project), string(f.ID), now().UnixMilli(), false)
 }

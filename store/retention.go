@@ -62,7 +62,7 @@ func (s *Store) purgeFunction(ctx context.Context, f *flint.Function, at time.Ti
 			return err
 		}
 		for _, id := range old {
-			if err := deleteDeployment(ctx, t, now, uid, id); err != nil {
+			if err := s.deleteDeployment(ctx, t, now, uid, id); err != nil {
 				return err
 			}
 		}

@@ -33,6 +33,7 @@ type Config struct {
 	Path    string       // the SQLite file; made when missing
 	Logger  *slog.Logger // nil: silence
 	Secret  []byte       // 32 bytes; variable values and key secrets are sealed under a key derived from it
+	Model   Model        // what events carry of a noun; nil: nothing
 	Changed func(Change) // called after a commit that changed what nodes keep in memory; nil: nobody asks. Must not block.
 }
 
@@ -86,6 +87,9 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
 	s.writer = newWriter(db, conn)
+	if err := conn.QueryRowContext(ctx, lastEvent).Scan(&s.writer.tx.event); err != nil {
+		return nil, errors.Join(fmt.Errorf("open store %s: %w", c.Path, err), s.Close())
+	}
 	if err := s.prepare(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

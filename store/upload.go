@@ -145,7 +145,10 @@ func (s *Store) endUpload(ctx context.Context, u *Upload, update string, args []
 		if err := appendLog(ctx, t, u.Deployment, log); err != nil {
 			return err
 		}
-		if d, err = deployment(ctx, t, u.Project, u.Function, u.Deployment); err != nil || !d.Status.Final() {
+		if d, err = deployment(ctx, t, u.Project, u.Function, u.Deployment); err != nil {
+			return err
+		}
+		if err := s.deploymentEvent(ctx, t, d, "create"); err != nil || !d.Status.Final() {
 			return err
 		}
 		if err := latest(ctx, t, f, uid); err != nil {

@@ -70,6 +70,9 @@ func (s *Store) CreateVariable(ctx context.Context, v *flint.Variable) error {
 		if err != nil {
 			return err
 		}
+		if err := s.variableEvent(ctx, t, v, "create"); err != nil {
+			return err
+		}
 		return stale(ctx, t, v.Project, v.Function)
 	})
 	if err == nil {
@@ -144,6 +147,9 @@ func (s *Store) UpdateVariable(ctx context.Context, project flint.ProjectID, fun
 		if err != nil {
 			return err
 		}
+		if err := s.variableEvent(ctx, t, v, "update"); err != nil {
+			return err
+		}
 		return stale(ctx, t, project, function)
 	})
 	if err != nil {
@@ -156,12 +162,22 @@ func (s *Store) UpdateVariable(ctx context.Context, project flint.ProjectID, fun
 // DeleteVariable removes a variable or returns ErrVariableNotFound.
 func (s *Store) DeleteVariable(ctx context.Context, project flint.ProjectID, function flint.FunctionID, id flint.VariableID) error {
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
-		n, err := t.count(ctx, "delete from variables where project = $1 and function = $2 and id = $3", string(project), string(function), string(id))
+		var v *flint.Variable
+		found, err := t.one(ctx, readVariable, []any{string(project), string(function), string(id)}, func(r scanner) (err error) {
+			v, err = s.scanVariable(r)
+			return err
+		})
+		if err == nil && !found {
+			err = flint.ErrVariableNotFound
+		}
 		if err != nil {
 			return err
 		}
-		if n == 0 {
-			return flint.ErrVariableNotFound
+		if err := t.exec(ctx, "delete from variables where project = $1 and id = $2", string(project), string(id)); err != nil {
+			return err
+		}
+		if err := s.variableEvent(ctx, t, v, "delete"); err != nil {
+			return err
 		}
 		return stale(ctx, t, project, function)
 	})

@@ -322,6 +322,7 @@ func call(ctx context.Context, j *job, t *tx) (err error) {
 type tx struct {
 	conn    *sql.Conn
 	stmts   map[string]*sql.Stmt // by text; all texts are constants, so it is bounded
+	event   int64                // number of the last event
 	trouble error                // the database's own, which spoils the whole transaction
 }
 

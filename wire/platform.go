@@ -43,40 +43,6 @@ func NewSpecificationList(specifications []flint.Specification) *SpecificationLi
 	return m
 }
 
-// Rule is the model of a proxy rule.
-type Rule struct {
-	ID                          string `json:"$id"`
-	CreatedAt                   string `json:"$createdAt"`
-	UpdatedAt                   string `json:"$updatedAt"`
-	Domain                      string `json:"domain"`
-	Type                        string `json:"type"`
-	Trigger                     string `json:"trigger"`
-	RedirectURL                 string `json:"redirectUrl"`
-	RedirectStatusCode          int    `json:"redirectStatusCode"`
-	DeploymentID                string `json:"deploymentId"`
-	DeploymentResourceType      string `json:"deploymentResourceType"`
-	DeploymentResourceID        string `json:"deploymentResourceId"`
-	DeploymentVCSProviderBranch string `json:"deploymentVcsProviderBranch"`
-	Status                      string `json:"status"`
-	Logs                        string `json:"logs"`
-	RenewAt                     string `json:"renewAt"`
-}
-
-// NewRule returns the model of a function's rule. active is the function's active deployment, which the rule follows.
-func NewRule(r *flint.Rule, active flint.DeploymentID) *Rule {
-	return &Rule{
-		ID: string(r.ID), CreatedAt: Date(r.CreatedAt), UpdatedAt: Date(r.UpdatedAt), Domain: r.Domain,
-		Type: "deployment", Trigger: "manual", RedirectStatusCode: 301,
-		DeploymentID: string(active), DeploymentResourceType: "function", DeploymentResourceID: string(r.Function), Status: "verified",
-	}
-}
-
-// RuleList is a page of rules.
-type RuleList struct {
-	Total int     `json:"total"`
-	Rules []*Rule `json:"rules"`
-}
-
 // HealthStatus is the model of a part's health.
 type HealthStatus struct {
 	Name   string `json:"name"`

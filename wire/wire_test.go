@@ -55,7 +55,7 @@ func TestFields(t *testing.T) {
 		{"function", f, "$id $createdAt $updatedAt execute name enabled live logging runtime deploymentRetention deploymentId deploymentCreatedAt latestDeploymentId latestDeploymentCreatedAt latestDeploymentStatus scopes vars events schedule timeout entrypoint commands version installationId providerRepositoryId providerBranch providerRootDirectory providerSilentMode providerBranches providerPaths buildSpecification runtimeSpecification"},
 		{"deployment", d, "$id $createdAt $updatedAt type resourceId resourceType entrypoint sourceSize buildSize totalSize buildId activate screenshotLight screenshotDark status buildLogs buildDuration providerRepositoryName providerRepositoryOwner providerRepositoryUrl providerCommitHash providerCommitAuthorUrl providerCommitAuthor providerCommitMessage providerCommitUrl providerBranch providerBranchUrl"},
 		{"variable", wire.NewVariable(&flint.Variable{}), "$id $createdAt $updatedAt key value secret resourceType resourceId"},
-		{"rule", wire.NewRule(&flint.Rule{}, ""), "$id $createdAt $updatedAt domain type trigger redirectUrl redirectStatusCode deploymentId deploymentResourceType deploymentResourceId deploymentVcsProviderBranch status logs renewAt"},
+		{"rule", wire.NewRule(&flint.Rule{}, wire.Format{}), "$id $createdAt $updatedAt domain type trigger redirectUrl redirectStatusCode deploymentId deploymentResourceType deploymentResourceId deploymentVcsProviderBranch status logs renewAt"},
 		{"runtime", &wire.Runtime{}, "$id key name version base image logo supports"},
 		{"specification", &wire.Specification{}, "memory cpus enabled slug"},
 		{"error", &wire.Error{}, "message code type version"},

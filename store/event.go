@@ -1,0 +1,109 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"flint"
+)
+
+// Model writes what an event carries of a noun: what clients see of it. vars are the variables of a function.
+type Model func(noun any, vars []*flint.Variable) ([]byte, error)
+
+// emit records an event in the transaction that caused it. noun is what it happened to; nil: a row that is final and is
+// read when the event is.
+func (s *Store) emit(ctx context.Context, t *tx, project flint.ProjectID, noun any, pattern string, ids ...string) error {
+	payload := ""
+	if noun != nil && s.config.Model != nil {
+		var vars []*flint.Variable
+		if f, ok := noun.(*flint.Function); ok {
+			if err := t.each(ctx, readVariables, []any{string(project), string(f.ID), flint.MaxVariablesInjected}, func(r scanner) error {
+				v, err := s.scanVariable(r)
+				vars = append(vars, v)
+				return err
+			}); err != nil {
+				return err
+			}
+		}
+		b, err := s.config.Model(noun, vars)
+		if err != nil {
+			return fmt.Errorf("payload of event %s: %w", pattern, err)
+		}
+		payload = string(b)
+	}
+	t.event = max(t.event+1, time.Now().UnixMicro())
+	return t.exec(ctx, "insert into events (seq, project, pattern, ids, payload) values ($1, $2, $3, $4, $5)",
+		t.event, string(project), pattern, strings.Join(ids, "\n"), payload)
+}
+
+func (s *Store) functionEvent(ctx context.Context, t *tx, f *flint.Function, action string) error {
+	return s.emit(ctx, t, f.Project, f, "functions.[functionId]."+action, string(f.ID))
+}
+
+// deploymentEvent leaves the build log out: it is long and still in the row, unless that is gone as well.
+func (s *Store) deploymentEvent(ctx context.Context, t *tx, d *flint.Deployment, action string) error {
+	return s.emit(ctx, t, d.Project, d, "functions.[functionId].deployments.[deploymentId]."+action, string(d.Function), string(d.ID))
+}
+
+// executionEvent records an event of an execution. The row of one that has ended is not copied.
+func (s *Store) executionEvent(ctx context.Context, t *tx, e *flint.Execution, action string) error {
+	var noun any
+	switch {
+	case action == "delete":
+		short := *e
+		short.Logs, short.Errors = "", "" // an event is small
+		noun = &short
+	case !e.Status.Final():
+		noun = e
+	}
+	return s.emit(ctx, t, e.Project, noun, "functions.[functionId].executions.[executionId]."+action, string(e.Function), string(e.ID))
+}
+
+func (s *Store) variableEvent(ctx context.Context, t *tx, v *flint.Variable, action string) error {
+	return s.emit(ctx, t, v.Project, v, "variables.[variableId]."+action, string(v.ID))
+}
+
+func (s *Store) ruleEvent(ctx context.Context, t *tx, r *flint.Rule, action string) error {
+	return s.emit(ctx, t, r.Project, r, "rules.[ruleId]."+action, string(r.ID))
+}
+
+// lastEvent reads the number that the writer goes on from.
+const lastEvent = "select coalesce(max(seq), 0) from events"
+
+// Events returns the oldest events after the one with that number, or the oldest of all for 0.
+func (s *Store) Events(ctx context.Context, after int64, limit int) ([]*flint.Event, error) {
+	var all []*flint.Event
+	err := s.each(ctx, "select seq, project, pattern, ids, payload from events where seq > $1 order by seq limit $2", []any{after, limit}, func(r scanner) error {
+		var e flint.Event
+		var ids string
+		if err := r.Scan(&e.Seq, &e.Project, &e.Pattern, &ids, &e.Payload); err != nil {
+			return err
+		}
+		e.CreatedAt, e.IDs = time.UnixMicro(e.Seq).UTC(), strings.Split(ids, "\n")
+		all = append(all, &e)
+		return nil
+	})
+	return all, err
+}
+
+// PruneEvents removes up to limit events that happened before a time, oldest first, and returns how many it removed.
+func (s *Store) PruneEvents(ctx context.Context, before time.Time, limit int) (n int, err error) {
+	err = s.write(ctx, func(ctx context.Context, t *tx) (err error) {
+		n, err = t.count(ctx, "delete from events where seq in (select seq from events where seq < $1 order by seq limit $2)",
+			before.UnixMicro(), limit)
+		return err
+	})
+	return n, err
+}
+
+// KeepEvents removes the oldest events until at most keep are left, up to limit at once, and returns how many it removed.
+func (s *Store) KeepEvents(ctx context.Context, keep, limit int) (n int, err error) {
+	err = s.write(ctx, func(ctx context.Context, t *tx) (err error) {
+		n, err = t.count(ctx, `delete from events where seq in (select seq from events where seq <= (select seq from events order by seq desc limit 1 offset $1)
+			order by seq limit $2)`, keep, limit)
+		return err
+	})
+	return n, err
+}
