@@ -23,32 +23,13 @@ const (
 	keepBuffer  = 1 << 20 // bytes of the largest buffer that is kept for reuse
 )
 
-// statuses is the status of each kind of error.
-var statuses = [...]int{ //nolint:gochecknoglobals // read only
-	flint.Internal:       http.StatusInternalServerError,
-	flint.Invalid:        http.StatusBadRequest,
-	flint.Unauthorized:   http.StatusUnauthorized,
-	flint.Forbidden:      http.StatusForbidden,
-	flint.NotFound:       http.StatusNotFound,
-	flint.NotAllowed:     http.StatusMethodNotAllowed,
-	flint.Timeout:        http.StatusRequestTimeout,
-	flint.Conflict:       http.StatusConflict,
-	flint.Gone:           http.StatusGone,
-	flint.Precondition:   http.StatusPreconditionFailed,
-	flint.RangeInvalid:   http.StatusRequestedRangeNotSatisfiable,
-	flint.RateLimited:    http.StatusTooManyRequests,
-	flint.NotImplemented: http.StatusNotImplemented,
-	flint.Unavailable:    http.StatusServiceUnavailable,
-	flint.TooLarge:       http.StatusBadRequest, // 413 is not among the statuses that the reference lets through
-}
-
-// Status returns the status of an answer with that error.
+// Status returns the status of an answer of the API with that error.
 func Status(err error) int {
-	var known *flint.Error
-	if !errors.As(err, &known) || int(known.Kind) >= len(statuses) {
-		return http.StatusInternalServerError
+	status := wire.Status(err)
+	if status == http.StatusRequestEntityTooLarge {
+		return http.StatusBadRequest // 413 is not among the statuses that the reference lets through
 	}
-	return statuses[known.Kind]
+	return status
 }
 
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }} //nolint:gochecknoglobals // a pool is shared by nature

@@ -27,6 +27,7 @@ import (
 	"flint/auth"
 	"flint/blob"
 	"flint/internal/archive"
+	"flint/internal/pull"
 	"flint/runtimes"
 	"flint/sandbox"
 	"flint/store"
@@ -71,7 +72,7 @@ type Source struct {
 type Builder struct {
 	config  Config
 	metrics *metrics
-	bell    chan struct{} // capacity 1: there may be a build waiting
+	bell    pull.Bell // there may be a build waiting
 
 	mu      sync.Mutex
 	running map[flint.DeploymentID]context.CancelCauseFunc
@@ -116,7 +117,7 @@ func New(c Config) (*Builder, error) {
 		}
 	}
 	return &Builder{
-		config: c, metrics: newMetrics(c.Registry), bell: make(chan struct{}, 1),
+		config: c, metrics: newMetrics(c.Registry), bell: pull.NewBell(),
 		running: map[flint.DeploymentID]context.CancelCauseFunc{}, caches: map[string]int{},
 	}, nil
 }
@@ -182,12 +183,7 @@ func (b *Builder) Duplicate(ctx context.Context, d *flint.Deployment, of flint.D
 }
 
 // Ring says that a deployment waits for its build that did not come through Submit.
-func (b *Builder) Ring() {
-	select {
-	case b.bell <- struct{}{}:
-	default:
-	}
-}
+func (b *Builder) Ring() { b.bell.Ring() }
 
 // Cancel ends a build that is not finished. One that is canceled already is canceled again, as the reference does.
 func (b *Builder) Cancel(ctx context.Context, project flint.ProjectID, function flint.FunctionID, id flint.DeploymentID) (*flint.Deployment, error) {
@@ -241,37 +237,20 @@ func (b *Builder) settle(ctx context.Context, node string) error {
 func (b *Builder) Work(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
-	slots := make(chan struct{}, b.config.Concurrency)
-	tick := time.NewTicker(idlePoll)
-	defer tick.Stop()
-	for {
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-			return nil
-		}
-		d, attempt, err := b.config.Store.ClaimBuild(ctx, b.config.Node, b.config.Lease)
-		if err != nil && ctx.Err() == nil {
-			b.config.Logger.Error("queued builds cannot be read", errAttr(err))
-		}
-		if d != nil {
-			running.Go(func() {
-				defer func() { <-slots }()
-				b.run(ctx, d, attempt)
-			})
-			continue
-		}
-		<-slots
-		select {
-		case <-b.bell:
-		case <-tick.C:
-			if err := b.settle(ctx, ""); err != nil && ctx.Err() == nil {
-				b.config.Logger.Error("lost builds cannot be settled", errAttr(err))
+	loop := pull.Loop{
+		Slots: b.config.Concurrency, Bell: b.bell, Every: idlePoll,
+		Claim: func(context.Context) (func(), error) {
+			d, attempt, err := b.config.Store.ClaimBuild(ctx, b.config.Node, b.config.Lease)
+			if d == nil {
+				return nil, err
 			}
-		case <-ctx.Done():
-			return nil
-		}
+			return func() { b.run(ctx, d, attempt) }, err
+		},
+		Sweep:  func(ctx context.Context) error { return b.settle(ctx, "") },
+		Failed: func(err error) { b.config.Logger.Error("queued builds cannot be read", errAttr(err)) },
 	}
+	loop.Run(ctx, &running)
+	return nil
 }
 
 func errAttr(err error) slog.Attr { return slog.String("err", err.Error()) }

@@ -25,6 +25,7 @@ import (
 
 	"flint"
 	"flint/auth"
+	"flint/internal/pull"
 	"flint/runtimes"
 	"flint/store"
 	"flint/worker"
@@ -95,7 +96,7 @@ type Invoker struct {
 	config  Config
 	targets *targets
 	metrics *metrics
-	bell    chan struct{} // capacity 1: there may be queued calls
+	bell    pull.Bell // there may be queued calls
 }
 
 // New makes an Invoker.
@@ -115,7 +116,7 @@ func New(c Config) *Invoker {
 	if c.StopTimeout == 0 {
 		c.StopTimeout = 30 * time.Second
 	}
-	i := &Invoker{config: c, bell: make(chan struct{}, 1), metrics: newMetrics(c.Registry)}
+	i := &Invoker{config: c, bell: pull.NewBell(), metrics: newMetrics(c.Registry)}
 	i.targets = newTargets(i.loadTarget)
 	return i
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"flint"
+	"flint/internal/pull"
 	"flint/store"
 )
 
@@ -45,15 +46,8 @@ func (i *Invoker) Enqueue(ctx context.Context, c *Call) (*flint.Execution, error
 	if err != nil {
 		return nil, err
 	}
-	i.ring()
+	i.bell.Ring()
 	return e, nil
-}
-
-func (i *Invoker) ring() {
-	select {
-	case i.bell <- struct{}{}:
-	default:
-	}
 }
 
 // lostReason is what the author of a function reads in an execution whose node died.
@@ -64,9 +58,6 @@ const idlePoll = 5 * time.Second
 
 // busyPause is how long a queued call that found no capacity waits before it is handed back.
 const busyPause = 500 * time.Millisecond
-
-// overduePoll is how often a call is tried that is due and was not given to anyone.
-const overduePoll = 100 * time.Millisecond
 
 // Settle ends the executions that this node had in an earlier life. It is called once, before Work.
 func (i *Invoker) Settle(ctx context.Context) error {
@@ -87,68 +78,26 @@ func (i *Invoker) Work(ctx context.Context) error {
 	life, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	var running sync.WaitGroup
-	i.pull(ctx, life, &running)
+	loop := pull.Loop{
+		Slots: i.config.Concurrency, Bell: i.bell, Every: idlePoll, Due: i.config.Store.NextDue,
+		Claim: func(ctx context.Context) (func(), error) {
+			e, q, err := i.config.Store.ClaimExecution(ctx, i.config.Node, i.config.Lease)
+			if e == nil {
+				return nil, err
+			}
+			return func() { i.runQueued(life, e, q) }, err
+		},
+		Sweep: func(ctx context.Context) error {
+			_, err := i.config.Store.SettleExecutions(ctx, "", time.Now(), lostReason)
+			return err
+		},
+		Failed: func(err error) { i.config.Logger.Error("queued calls cannot be read", errAttr(err)) },
+	}
+	loop.Run(ctx, &running)
 	patience := time.AfterFunc(i.config.StopTimeout, func() { stop(errStopping) })
 	defer patience.Stop()
 	running.Wait()
 	return nil
-}
-
-// pull claims queued calls and runs them, until ctx ends.
-func (i *Invoker) pull(ctx, life context.Context, running *sync.WaitGroup) {
-	slots := make(chan struct{}, i.config.Concurrency)
-	tick := time.NewTicker(idlePoll)
-	defer tick.Stop()
-	for {
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-			return
-		}
-		e, q, err := i.config.Store.ClaimExecution(ctx, i.config.Node, i.config.Lease)
-		if err != nil && ctx.Err() == nil {
-			i.config.Logger.Error("queued calls cannot be read", errAttr(err))
-		}
-		if e != nil {
-			running.Go(func() {
-				defer func() { <-slots }()
-				i.runQueued(life, e, q)
-			})
-			continue
-		}
-		<-slots
-		due := i.untilDue(ctx)
-		select {
-		case <-i.bell:
-		case <-due:
-		case <-tick.C:
-			if _, err := i.config.Store.SettleExecutions(ctx, "", time.Now(), lostReason); err != nil && ctx.Err() == nil {
-				i.config.Logger.Error("lost executions cannot be settled", errAttr(err))
-			}
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// untilDue returns a channel that is ready when the next delayed call is due. One that is due later than the queue is
-// looked at anyway is not waited for.
-func (i *Invoker) untilDue(ctx context.Context) <-chan time.Time {
-	at, err := i.config.Store.NextDue(ctx)
-	if err != nil {
-		if ctx.Err() == nil {
-			i.config.Logger.Error("delayed calls cannot be read", errAttr(err))
-		}
-		return nil
-	}
-	left := time.Until(at)
-	if at.IsZero() || left >= idlePoll {
-		return nil
-	}
-	if left <= 0 { // it was not to be had just now
-		left = overduePoll
-	}
-	return time.After(left)
 }
 
 // runQueued makes a queued call and writes how it ended into its row. The lease is extended as long as it runs.

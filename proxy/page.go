@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"flint"
+	"flint/wire"
 )
 
 //go:embed page.html
@@ -20,36 +21,13 @@ var page = template.Must(template.ParseFS(pages, "page.html")) //nolint:gocheckn
 
 func formatInt(n int64) string { return strconv.FormatInt(n, 10) }
 
-// statuses are those of the kinds that a domain answers with.
-func statusOf(k flint.Kind) int {
-	switch k {
-	case flint.Invalid:
-		return http.StatusBadRequest
-	case flint.Unauthorized:
-		return http.StatusUnauthorized
-	case flint.Forbidden:
-		return http.StatusForbidden
-	case flint.NotFound:
-		return http.StatusNotFound
-	case flint.Timeout:
-		return http.StatusRequestTimeout
-	case flint.RateLimited:
-		return http.StatusTooManyRequests
-	case flint.Unavailable:
-		return http.StatusServiceUnavailable
-	case flint.TooLarge:
-		return http.StatusRequestEntityTooLarge
-	}
-	return http.StatusInternalServerError
-}
-
 // writeError answers with a page about an error of the platform.
 func (p *Proxy) writeError(w http.ResponseWriter, r *http.Request, err error) {
 	var known *flint.Error
 	if !errors.As(err, &known) {
 		known = flint.ErrUnknown
 	}
-	status := statusOf(known.Kind)
+	status := wire.Status(known)
 	if status >= 500 && known != errProtocol && !errors.Is(err, flint.ErrTooBusy) && !errors.Is(err, flint.ErrShuttingDown) {
 		p.config.Logger.Error("call on a domain failed", slog.String("host", r.Host), slog.String("err", err.Error()))
 	}

@@ -1,0 +1,107 @@
+// Package pull takes work from a queue in the database, a bounded number of pieces at once. A bell only saves waiting:
+// the queue is looked at at intervals although nobody rings it.
+package pull
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Bell says that there may be work. Ringing never waits.
+type Bell chan struct{}
+
+// NewBell makes a bell.
+func NewBell() Bell { return make(Bell, 1) }
+
+// Ring rings the bell; one that nobody has heard yet stays rung.
+func (b Bell) Ring() {
+	select {
+	case b <- struct{}{}:
+	default:
+	}
+}
+
+// Loop takes work until it is told to stop.
+type Loop struct {
+	Slots int           // pieces of work at once
+	Bell  Bell          // may be rung by others
+	Every time.Duration // how often the queue is looked at and swept although nobody rang
+
+	// Claim takes the next piece of work; nil when there is none.
+	Claim func(context.Context) (work func(), err error)
+	// Sweep settles what has lost its owner.
+	Sweep func(context.Context) error
+	// Due says when work will come that waits for its time; zero: not soon. Nil: there is no such work.
+	Due func(context.Context) (time.Time, error)
+	// Failed hears of errors of the three above while the loop is not told to stop.
+	Failed func(error)
+}
+
+// overdue is how soon work is looked for again that is due and was not to be had.
+const overdue = 100 * time.Millisecond
+
+// Run claims work and does it, each piece on its own goroutine, until ctx ends. It returns without waiting for the work
+// that runs: that is in running.
+func (l *Loop) Run(ctx context.Context, running *sync.WaitGroup) {
+	slots := make(chan struct{}, l.Slots)
+	tick := time.NewTicker(l.Every)
+	defer tick.Stop()
+	for {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		select { // also while there is no end of work
+		case <-tick.C:
+			l.check(ctx, l.Sweep(ctx))
+		default:
+		}
+		work, err := l.Claim(ctx)
+		l.check(ctx, err)
+		if work != nil {
+			running.Go(func() {
+				defer func() { <-slots }()
+				work()
+			})
+			continue
+		}
+		<-slots
+		if !l.wait(ctx, tick.C) {
+			return
+		}
+	}
+}
+
+// wait waits until there may be work again; false when there will be none.
+func (l *Loop) wait(ctx context.Context, tick <-chan time.Time) bool {
+	var due <-chan time.Time
+	if l.Due != nil {
+		at, err := l.Due(ctx)
+		l.check(ctx, err)
+		if left := time.Until(at); err == nil && !at.IsZero() && left < l.Every {
+			if left <= 0 {
+				left = overdue
+			}
+			timer := time.NewTimer(left)
+			defer timer.Stop()
+			due = timer.C
+		}
+	}
+	select {
+	case <-l.Bell:
+	case <-due:
+	case <-tick:
+		l.check(ctx, l.Sweep(ctx))
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+func (l *Loop) check(ctx context.Context, err error) {
+	if err != nil && ctx.Err() == nil {
+		l.Failed(err)
+	}
+}
