@@ -98,7 +98,7 @@ func serving(t *testing.T, n *node.Node, file string) []process {
 }
 
 // caller calls itself through the API, deep or wide, and answers how many calls have succeeded below and with it.
-const caller = `module.exports = async ({ req, res, error }) => {
+const caller = `module.exports = async ({ req, res }) => {
   const call = async path => {
     const answer = await fetch(` + "`${process.env.APPWRITE_FUNCTION_API_ENDPOINT}/functions/${process.env.APPWRITE_FUNCTION_ID}/executions`" + `, {
       method: 'POST', body: JSON.stringify({ path }),
@@ -169,22 +169,22 @@ func TestAFunctionThatCallsTheAPIThatRunsItDoesNotDeadlock(t *testing.T) {
 	unfinished(t, n, f)
 }
 
-// TestAFunctionOfOneCallAtATimeThatCallsItselfDoesNotDeadlock needs a worker for each call that waits: as many as there
-// may be answer, and one too many is refused after a while, which ends all of them.
+// TestAFunctionOfOneCallAtATimeThatCallsItselfDoesNotDeadlock needs a worker for each call that waits. How many there may
+// be depends on the machine: the call that finds none is refused after a while, which ends all that wait for it.
 func TestAFunctionOfOneCallAtATimeThatCallsItselfDoesNotDeadlock(t *testing.T) {
 	t.Parallel()
 	n := shared.get(t)
 	f := n.Deploy(t, node.Function{
 		ID: "caller-python", Runtime: runtime(t, n, "python"), Entrypoint: "main.py", Timeout: 60, Scopes: []string{"execution.write"},
 	}, nil, map[string]string{"main.py": callerPython})
-	for deep, status := range map[int]string{3: "completed", 50: "failed"} {
+	for _, deep := range []int{3, 50} {
 		begun := time.Now()
 		e, err := n.Execute(t.Context(), f.ID, node.Call{Path: fmt.Sprintf("/?deep=%d", deep)})
 		took := time.Since(begun)
-		if err != nil || e.Status != status || took > 29*time.Second {
+		if err != nil || !e.Final() || deep == 3 && e.Status != "completed" || e.Code == http.StatusRequestTimeout || took > 29*time.Second {
 			t.Errorf("%d deep: %s after %s, %v, errors %.300q", deep, e.Status, took, err, e.Errors)
 		}
-		t.Logf("%d deep took %s", deep, took.Round(time.Millisecond))
+		t.Logf("%d deep is %s after %s", deep, e.Status, took.Round(time.Millisecond))
 	}
 	unfinished(t, n, f)
 }

@@ -196,7 +196,7 @@ func TestLogsForEveryTrigger(t *testing.T) {
 	}
 }
 
-// TestTwoCallsBackToBackWhileCold makes a function's first calls at once, and one right after the other.
+// TestTwoCallsBackToBackWhileCold makes the first two calls of a deployment at once, the second while the first starts the worker.
 func TestTwoCallsBackToBackWhileCold(t *testing.T) {
 	t.Parallel()
 	n := shared.get(t)
