@@ -38,6 +38,13 @@ func (c *runCounter) of(id string) int {
 	return c.runs[id]
 }
 
+// all is how many executions have run.
+func (c *runCounter) all() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.runs)
+}
+
 // load is calls without pause, in all ways, and what was acknowledged of them.
 type load struct {
 	cancel context.CancelFunc
