@@ -95,19 +95,19 @@ const aboutFunctions = async () => {
 }
 
 const aboutVariables = async () => {
-  const one = await functions.createVariable({ functionId, variableId: 'greeting', key: 'GREETING', value: 'hello', secret: false })
+  const one = await functions.createVariable({ functionId, variableId: 'methods-greeting', key: 'GREETING', value: 'hello', secret: false })
   shape(one, models.variable)
-  assert.deepEqual([one.$id, one.key, one.value, one.secret, one.resourceType, one.resourceId], ['greeting', 'GREETING', 'hello', false, 'function', functionId])
-  assert.deepEqual(await functions.getVariable({ functionId, variableId: 'greeting' }), one)
-  const changed = await functions.updateVariable({ functionId, variableId: 'greeting', key: 'GREETING', value: 'changed' })
+  assert.deepEqual([one.$id, one.key, one.value, one.secret, one.resourceType, one.resourceId], ['methods-greeting', 'GREETING', 'hello', false, 'function', functionId])
+  assert.deepEqual(await functions.getVariable({ functionId, variableId: 'methods-greeting' }), one)
+  const changed = await functions.updateVariable({ functionId, variableId: 'methods-greeting', key: 'GREETING', value: 'changed' })
   assert.equal(changed.value, 'changed')
-  const secret = await functions.createVariable({ functionId, variableId: 'secret', key: 'SECRET', value: 'hidden', secret: true })
+  const secret = await functions.createVariable({ functionId, variableId: 'methods-secret', key: 'SECRET', value: 'hidden', secret: true })
   assert.deepEqual([secret.secret, secret.value], [true, ''])
   const list = await functions.listVariables({ functionId, queries: [Query.equal('key', ['GREETING'])] })
   assert.equal(list.total, 1)
   assert.deepEqual(list.variables, [changed])
-  await functions.deleteVariable({ functionId, variableId: 'secret' })
-  await rejects(functions.getVariable({ functionId, variableId: 'secret' }), 404, 'variable_not_found')
+  await functions.deleteVariable({ functionId, variableId: 'methods-secret' })
+  await rejects(functions.getVariable({ functionId, variableId: 'methods-secret' }), 404, 'variable_not_found')
 }
 
 const aboutDeployments = async () => {
