@@ -66,7 +66,7 @@ func clientEnvironment(t *testing.T, n *node.Node) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := []string{"FLINT_ENDPOINT=" + n.Base + "/v1", "FLINT_PROJECT=" + node.Project, "FLINT_KEY=" + node.Key, "FLINT_FUNCTIONS=" + functions}
+	env := []string{"FLINT_ENDPOINT=" + n.Base + "/v1", "FLINT_PROJECT=" + node.Project, "FLINT_KEY=" + node.Key, "FLINT_FUNCTIONS=" + functions, "FLINT_DOMAIN=" + node.Domain}
 	for _, language := range []string{"node", "python", "go"} {
 		if offered[language] == "" {
 			fmt.Printf("SKIP-LANGUAGE: %s: its toolchain is not on this machine\n", language)
@@ -76,28 +76,43 @@ func clientEnvironment(t *testing.T, n *node.Node) []string {
 	return env
 }
 
-// TestNodeSDK drives the unmodified node-appwrite of npm.
-func TestNodeSDK(t *testing.T) {
-	t.Parallel()
+// installed installs the npm packages of a directory of testdata and returns where they are.
+func installed(t *testing.T, name string) string {
+	t.Helper()
 	if _, err := exec.LookPath("npm"); err != nil {
 		t.Skip("npm is not on this machine")
 	}
-	n := shared.get(t)
-	lock := read(t, "sdk/package-lock.json")
-	dir := cache(t, "npm", lock)
+	dir := cache(t, "npm", read(t, name+"/package-lock.json"))
 	once(t, dir, func() {
-		for _, name := range []string{"package.json", "package-lock.json"} {
-			if err := os.WriteFile(filepath.Join(dir, name), []byte(read(t, "sdk/"+name)), 0o644); err != nil {
+		for _, file := range []string{"package.json", "package-lock.json"} {
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(read(t, name+"/"+file)), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
-		run(t, dir, nil, "npm", "ci", "--no-audit", "--no-fund")
+		run(t, dir, nil, "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
 	})
-	script := filepath.Join(dir, "client.mjs")
-	if err := os.WriteFile(script, []byte(read(t, "sdk/client.mjs")), 0o644); err != nil { // beside its node_modules
-		t.Fatal(err)
+	return dir
+}
+
+// TestNodeSDK drives the unmodified node-appwrite of npm: as a user does, and then every method of Functions and Proxy.
+func TestNodeSDK(t *testing.T) {
+	t.Parallel()
+	dir := installed(t, "sdk")
+	n := shared.get(t)
+	environment := clientEnvironment(t, n)
+	for _, name := range []string{"client.mjs", "methods.mjs"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if name == "methods.mjs" {
+				runtime(t, n, "node")
+			}
+			script := filepath.Join(dir, name) // beside its node_modules
+			if err := os.WriteFile(script, []byte(read(t, "sdk/"+name)), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			t.Log(run(t, dir, environment, "node", script))
+		})
 	}
-	t.Log(run(t, dir, clientEnvironment(t, n), "node", script))
 }
 
 // TestPythonSDK drives the unmodified appwrite of PyPI.
