@@ -152,10 +152,7 @@ func (i *Invoker) Run(ctx context.Context, c *Call) (*Result, error) {
 		return nil, err
 	}
 	defer a.cancel()
-	body, err := a.readAll()
-	if err != nil {
-		return nil, err
-	}
+	body := a.readAll()
 	if err := i.append(a, i.config.Store.RecordExecution); err != nil {
 		return nil, err
 	}
@@ -177,8 +174,8 @@ func (i *Invoker) admit(ctx context.Context, c *Call) (*target, error) {
 	if !t.function.Enabled && !c.Caller.Privileged {
 		return nil, flint.ErrFunctionNotFound
 	}
-	if err := t.problem(); err != nil {
-		return nil, err
+	if t.missing != nil {
+		return nil, t.missing
 	}
 	switch {
 	case c.domain && !c.Identified:
@@ -298,19 +295,19 @@ func (a *attempt) settle() {
 	e.Duration = e.UpdatedAt.Sub(a.begun).Seconds()
 }
 
-// readAll reads the body to its end, into memory.
-func (a *attempt) readAll() ([]byte, error) {
+// readAll reads the body to its end, into memory. There is none when the call fails on the way: it has settled then.
+func (a *attempt) readAll() []byte {
 	if a.response == nil {
-		return nil, nil
+		return nil
 	}
 	var body []byte
 	for {
 		piece, err := a.next()
 		if errors.Is(err, io.EOF) {
-			return body, nil
+			return body
 		}
 		if err != nil {
-			return nil, nil //nolint:nilerr // the attempt has settled with it
+			return nil
 		}
 		if body == nil {
 			body = piece
@@ -321,7 +318,7 @@ func (a *attempt) readAll() ([]byte, error) {
 			response := a.response
 			response.Close()
 			a.fail(fmt.Errorf("The response is larger than %d bytes.", flint.MaxResponseBody), response.Output()) //nolint:staticcheck // shown as it is
-			return nil, nil
+			return nil
 		}
 	}
 }

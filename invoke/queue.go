@@ -143,7 +143,7 @@ func (i *Invoker) runQueued(life context.Context, e *flint.Execution, q *store.Q
 func (i *Invoker) runOnce(ctx context.Context, e *flint.Execution, call *Call) *flint.Execution {
 	t, err := i.targets.get(ctx, e.Project, e.Function)
 	if err == nil {
-		err = t.problem()
+		err = t.missing
 	}
 	if err != nil {
 		e.Status, e.UpdatedAt = flint.ExecutionFailed, time.Now()
@@ -156,9 +156,7 @@ func (i *Invoker) runOnce(ctx context.Context, e *flint.Execution, call *Call) *
 		return nil
 	}
 	defer a.cancel()
-	if _, err := a.readAll(); err != nil {
-		return nil
-	}
+	a.readAll()
 	a.execution.Permissions, a.execution.CreatedAt, a.execution.ScheduledAt = e.Permissions, e.CreatedAt, e.ScheduledAt
 	a.execution.ResponseHeaders = storedHeaders(a.headers)
 	i.finished(a)

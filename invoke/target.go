@@ -23,9 +23,6 @@ type target struct {
 	keys       keyCache
 }
 
-// problem says why the function cannot be called.
-func (t *target) problem() error { return t.missing }
-
 // targets keeps what was read, by function.
 type targets struct {
 	load func(context.Context, functionKey) (*target, error)

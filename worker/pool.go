@@ -45,7 +45,6 @@ type Config struct {
 	StartTimeout time.Duration // from sandbox to ready [2 min]
 	CancelGrace  time.Duration // from a call's deadline to the death of its worker [2 s]
 	DrainTimeout time.Duration // from drain to the death of a worker [10 s]
-	NoStems      bool          // start every worker from nothing
 }
 
 func (c *Config) setDefaults() {

@@ -97,7 +97,7 @@ func (s *stems) kind(rt *runtimes.Runtime, now time.Time) *stemKind {
 // fill starts the refill of a kind after a while, one stem after the other, so that it does not take the processors from
 // the calls that made it necessary. The lock is held.
 func (s *stems) fill(k *stemKind, after time.Duration) {
-	if k.filling || s.ended || s.pool.config.NoStems || len(k.idle) >= k.want() {
+	if k.filling || s.ended || len(k.idle) >= k.want() {
 		return
 	}
 	k.filling = true
