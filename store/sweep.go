@@ -79,6 +79,9 @@ func (s *Store) sweepFunction(ctx context.Context, uid int64) error {
 			"delete from deployments where id in (select id from deployments where owner = $1 order by id limit $2)",
 		}},
 		{sweepRows, []string{
+			"delete from execution_spans where owner = $1 and deployment in (select deployment from execution_spans where owner = $1 order by deployment limit $2)",
+		}},
+		{sweepRows, []string{
 			"delete from executions where id in (select id from executions where owner = $1 order by created_at, id limit $2)",
 		}},
 	} {

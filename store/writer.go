@@ -57,7 +57,7 @@ type writer struct {
 
 func newWriter(db *sql.DB, conn *sql.Conn) *writer {
 	return &writer{
-		db: db, tx: tx{conn: conn, stmts: map[string]*sql.Stmt{}}, slots: make(chan struct{}, writeQueue), idle: make(chan struct{}), enough: make(chan struct{}, 1),
+		db: db, tx: tx{conn: conn, stmts: map[string]*sql.Stmt{}, spans: map[spanKey]span{}}, slots: make(chan struct{}, writeQueue), idle: make(chan struct{}), enough: make(chan struct{}, 1),
 		batch: make([]*job, 0, writeBatch),
 	}
 }
@@ -284,6 +284,7 @@ func (w *writer) end(ctx context.Context) error {
 func (w *writer) rollback(ctx context.Context) {
 	trouble := w.tx.trouble
 	_ = w.tx.exec(ctx, rollbackText)
+	clear(w.tx.spans)
 	w.tx.trouble = trouble
 }
 
@@ -302,6 +303,7 @@ func (w *writer) attempt(ctx context.Context, j *job) {
 		return
 	}
 	if j.err != nil || j.panicked != nil {
+		clear(w.tx.spans)
 		if err := w.tx.exec(ctx, "rollback to savepoint job"); err != nil {
 			w.tx.trouble = err
 			return
@@ -323,6 +325,7 @@ type tx struct {
 	conn    *sql.Conn
 	stmts   map[string]*sql.Stmt // by text; all texts are constants, so it is bounded
 	event   int64                // number of the last event
+	spans   map[spanKey]span     // that are in the database; some, at most spanCache
 	trouble error                // the database's own, which spoils the whole transaction
 }
 
