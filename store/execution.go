@@ -204,7 +204,10 @@ func (s *Store) Executions(ctx context.Context, project flint.ProjectID, functio
 func executionParts() []part {
 	all := []string{"status", "trigger", "responseStatusCode", "requestMethod", "duration", "deploymentId"}
 	return []part{
-		{index: "executions_code", attribute: "responseStatusCode", only: "t.status_code <> 200", outside: except(int64(200)), covers: all, few: true},
+		{
+			index: "executions_code", attribute: "responseStatusCode", only: "t.status_code <> 200 and t.status_code <> 0",
+			outside: except(int64(200), int64(0)), covers: all, few: true,
+		},
 		{index: "executions_status", attribute: "status", only: "t.status <> 'completed'", outside: except("completed"), covers: all, few: true},
 		{index: "executions_duration", attribute: "duration", only: "t.duration >= 1", outside: fromOne, covers: all, highest: true},
 		{index: "executions_trigger", attribute: "trigger", only: "t.trigger <> 'http'", outside: except("http"), covers: all, few: true},

@@ -280,11 +280,8 @@ func (r *lister[T]) merged(c *compiler, w way) (string, error) {
 		arms = append(arms, "select * from (select "+r.noun.row+" as k, t.created_at as at, t.id as id from "+rows+
 			" order by "+orderText(r.keys, false)+" limit "+c.bind(most)+") a"+strconv.Itoa(i))
 	}
-	order := " order by p.at, p.id"
-	if r.keys[0].down {
-		order = " order by p.at desc, p.id desc"
-	}
-	return "select p.k from (" + strings.Join(arms, " union all ") + ") p" + order, nil
+	order := orderText([]key{{"p.at", r.keys[0].down}, {"p.id", r.keys[1].down}}, false)
+	return "select p.k from (" + strings.Join(arms, " union all ") + ") p order by " + order, nil
 }
 
 func limit(l flint.List) int {

@@ -28,9 +28,11 @@ type part struct {
 	highest   bool                                   // the rows that it does not hold have lower values
 }
 
-// except is the outside of an index that holds all rows but those of one value.
-func except(usual any) func(string, []any) bool {
-	return func(method string, values []any) bool { return meets(usual, method, values) }
+// except is the outside of an index that holds all rows but those of some values.
+func except(usual ...any) func(string, []any) bool {
+	return func(method string, values []any) bool {
+		return slices.ContainsFunc(usual, func(v any) bool { return meets(v, method, values) })
+	}
 }
 
 // fromOne is the outside of an index of the values from 1 on.

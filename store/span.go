@@ -18,7 +18,7 @@ const (
 	spanCache = 16384                               // spans that the writer knows of
 
 	firstTime = math.MinInt64
-	lastTime   = math.MaxInt64
+	lastTime  = math.MaxInt64
 )
 
 type spanKey struct{ project, function, deployment string }
