@@ -133,8 +133,17 @@ func (x *exchange) writeError(err error) {
 		known = e
 	}
 	message := known.Message
-	if known.Kind == flint.Internal {
+	if known.Kind == flint.Internal && !errors.Is(known, flint.ErrProtocol) {
 		message = flint.ErrUnknown.Message
+	}
+	var trace []string
+	if x.api.config.Development {
+		if known.Kind == flint.Internal {
+			message = err.Error()
+		}
+		for cause := err; cause != nil; cause = errors.Unwrap(cause) {
+			trace = append(trace, cause.Error())
+		}
 	}
 	h := x.w.Header()
 	h.Set("Cache-Control", "no-cache, no-store, must-revalidate")
@@ -153,7 +162,7 @@ func (x *exchange) writeError(err error) {
 		_ = x.write(status, "text/html; charset=UTF-8", []byte(page)) // a page this small is not compressed: nothing can fail
 		return
 	}
-	b, _ := json.Marshal(wire.Error{Message: message, Code: status, Type: known.Type, Version: flint.ReferenceVersion}) // texts always marshal
+	b, _ := json.Marshal(wire.Error{Message: message, Code: status, Type: known.Type, Version: flint.ReferenceVersion, Trace: trace}) // texts always marshal
 	cause := x.err
 	_ = x.write(status, jsonType, b)
 	x.err = cause

@@ -36,6 +36,7 @@ import (
 	"flint/runtimes"
 	"flint/store"
 	"flint/upload"
+	"flint/wire"
 	"flint/worker"
 )
 
@@ -129,7 +130,10 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	}
 	rules := ruleService(c, db, logger)
 	rest := api.New(
-		api.Config{Auth: authenticator, Logger: logger, Registry: registry, MaxUpload: c.MaxSource + 16<<20, Forwarded: proxies(c), Unlimited: !c.RateLimits},
+		api.Config{
+			Auth: authenticator, Logger: logger, Registry: registry, MaxUpload: c.MaxSource + 16<<20, Forwarded: proxies(c), Unlimited: !c.RateLimits,
+			Hosts: hosts(c), Secure: c.ForceAPIHTTPS, PlainHost: plainHost(c), Format: wire.ParseFormat(c.ResponseFormat), Development: c.Environment == "development",
+		},
 		functions.New(functions.Config{
 			Store: db, Invoker: invoker, Builder: builder, Uploads: uploads, Blobs: blobs, Signer: signer, Runtimes: catalog, Logger: logger, Domain: c.Domain,
 			MaxCPUs: c.MaxCPUs, MaxMemory: c.MaxMemory, MaxTimeout: c.MaxTimeout, CreationLimit: c.CreationLimit,
