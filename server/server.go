@@ -154,7 +154,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	if err := warm(ctx, db, catalog, pool); err != nil {
 		return err
 	}
-	services := []runner.Service{{Name: "http", Run: serveHTTP(listener, front, c.StopTimeout)}}
+	services := []runner.Service{{Name: "http", Run: serveHTTP(listener, newFront(front, logger), c.StopTimeout)}}
 	operator, err := listenAdmin(c.Data)
 	if err != nil {
 		return err
