@@ -45,7 +45,7 @@ func splitArguments(s string) (args [][]string, ok bool) {
 	var item strings.Builder
 	var list []string
 	var quote byte
-	inList := false
+	inList, afterList := false, false
 	end := func() { // of an argument that is no list, if there is one
 		if item.Len() > 0 {
 			args = append(args, []string{item.String()})
@@ -55,6 +55,8 @@ func splitArguments(s string) (args [][]string, ok bool) {
 	for i := 0; i < len(s); i++ {
 		c := s[i]
 		switch {
+		case afterList && c != ',' && c != ' ':
+			return nil, false
 		case c == '\\' && i+1 < len(s):
 			i++
 			if !strings.ContainsRune(`,[]"'`, rune(s[i])) {
@@ -70,10 +72,9 @@ func splitArguments(s string) (args [][]string, ok bool) {
 			quote = c
 			item.WriteByte(c)
 		case c == '[':
-			if inList {
+			if inList || item.Len() > 0 {
 				return nil, false
 			}
-			end()
 			inList, list = true, []string{}
 		case c == ']':
 			if !inList {
@@ -83,12 +84,13 @@ func splitArguments(s string) (args [][]string, ok bool) {
 				list = append(list, item.String())
 				item.Reset()
 			}
-			inList, args = false, append(args, list)
+			inList, afterList, args = false, true, append(args, list)
 		case c == ',' && inList:
 			list = append(list, item.String())
 			item.Reset()
 		case c == ',':
 			end()
+			afterList = false
 		case c != ' ':
 			item.WriteByte(c)
 		}

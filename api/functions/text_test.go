@@ -37,6 +37,8 @@ func TestParseCall(t *testing.T) {
 		{`equal("a", ['x")`, ""},
 		{`equal("a", [["x"]])`, ""},
 		{`equal("a", "x"])`, ""},
+		{`equal("a", "x"["y"])`, ""},
+		{`equal("a", ["x"]"y")`, ""},
 		{`equal(["a"], "x")`, `{"method":"equal","attribute":"a","values":["x"]}`},
 		{`equal(["a","b"], "x")`, ""},
 		{`equal(1, "x")`, ""},
