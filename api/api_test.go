@@ -248,8 +248,13 @@ func TestCompression(t *testing.T) {
 		accept, path string
 		want         bool
 	}{
-		{"gzip, br", "/v1/large", true}, {"br;q=1, GZIP;q=0.5", "/v1/large", true}, {"gzip;q=0", "/v1/large", false}, {"gzip;q=0.0", "/v1/large", false},
-		{"", "/v1/large", false}, {"br", "/v1/large", false}, {"gzip", "/v1/echo/x", false},
+		{"gzip, br", "/v1/large", true},
+		{"br;q=1, GZIP;q=0.5", "/v1/large", true},
+		{"gzip;q=0", "/v1/large", false},
+		{"gzip;q=0.0", "/v1/large", false},
+		{"", "/v1/large", false},
+		{"br", "/v1/large", false},
+		{"gzip", "/v1/echo/x", false},
 	} {
 		w := apitest.Send(t, a, apitest.Actor{"Accept-Encoding": c.accept}, "GET", c.path, "", nil)
 		if got := w.Header().Get("Content-Encoding") == "gzip"; got != c.want {
@@ -381,7 +386,8 @@ func TestRoutesMustBeComplete(t *testing.T) {
 		"no name":    {Method: "GET", Path: "/v1/x", Scopes: []string{auth.Public}, Callers: auth.Keys, Handler: ok},
 		"a rule that is none": {Method: "GET", Path: "/v1/x", Name: "x", Scopes: []string{auth.Public}, Callers: auth.Keys, Handler: api.Handle(200, func(context.Context, *struct {
 			A string `param:"a" rule:"nope"`
-		}) (*thing, error) {
+		},
+		) (*thing, error) {
 			return &thing{}, nil
 		})},
 	} {

@@ -147,7 +147,10 @@ func TestLimiter(t *testing.T) {
 		left int
 		ok   bool
 	}{
-		{"a", now, 1, true}, {"a", now.Add(time.Minute), 0, true}, {"a", now.Add(2 * time.Minute), 0, false}, {"b", now.Add(2 * time.Minute), 1, true},
+		{"a", now, 1, true},
+		{"a", now.Add(time.Minute), 0, true},
+		{"a", now.Add(2 * time.Minute), 0, false},
+		{"b", now.Add(2 * time.Minute), 1, true},
 		{"a", now.Add(time.Hour), 1, true},
 	} {
 		left, reset, ok := l.take(want.key, want.at, false)

@@ -115,7 +115,7 @@ func (x *exchange) write(status int, contentType string, body []byte) error {
 }
 
 func acceptsGzip(accept string) bool {
-	for _, part := range strings.Split(accept, ",") {
+	for part := range strings.SplitSeq(accept, ",") {
 		name, quality, _ := strings.Cut(strings.TrimSpace(part), ";")
 		if strings.EqualFold(strings.TrimSpace(name), "gzip") {
 			q := strings.ReplaceAll(quality, " ", "")
@@ -128,8 +128,7 @@ func acceptsGzip(accept string) bool {
 // writeError tells the client what went wrong, if it is the client's to know.
 func (x *exchange) writeError(err error) {
 	known := flint.ErrUnknown
-	var e *flint.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*flint.Error](err); ok {
 		known = e
 	}
 	message := known.Message

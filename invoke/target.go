@@ -115,7 +115,7 @@ func (i *Invoker) loadTarget(ctx context.Context, key functionKey) (*target, err
 		t.missing = flint.ErrBuildNotReady
 	}
 	if t.missing != nil {
-		return t, nil
+		return t, nil //nolint:nilerr // each call is told, not who asks for the target
 	}
 	id := t.deployment.Runtime
 	if id == "" {

@@ -177,9 +177,12 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	}
 	return runner.Run(ctx,
 		[]runner.Service{
-			{Name: "workers", Run: pool.Run}, {Name: "runtimes", Run: catalog.Run}, {Name: "stems", Run: warm(db, catalog, pool)},
+			{Name: "workers", Run: pool.Run},
+			{Name: "runtimes", Run: catalog.Run},
+			{Name: "stems", Run: warm(db, catalog, pool)},
 			{Name: "retention", Run: retain(db, c.Retention, logger)},
-			{Name: "maintenance", Run: maintain(db, c.ExecutionLimit, builder.Collect, logger)}, {Name: "events", Run: retainEvents(db, logger)},
+			{Name: "maintenance", Run: maintain(db, c.ExecutionLimit, builder.Collect, logger)},
+			{Name: "events", Run: retainEvents(db, logger)},
 		},
 		[]runner.Service{
 			{Name: "queued calls", Run: invoker.Work}, {Name: "builds", Run: builder.Work}, {Name: "uploads", Run: uploads.Work}, {Name: "domains", Run: rules.Watch},
@@ -291,8 +294,8 @@ func bootstrap(ctx context.Context, db *store.Store, c config.Config, logger *sl
 		return fmt.Errorf("FLINT_BOOTSTRAP_PROJECT: %q cannot be the id of a project", c.BootstrapProject)
 	}
 	now := time.Now()
-	project := &flint.Project{ID: flint.ProjectID(c.BootstrapProject), Name: c.BootstrapProject, CreatedAt: now, UpdatedAt: now}
-	if err := db.CreateProject(ctx, project); err != nil && !errors.Is(err, flint.ErrProjectExists) {
+	p := &flint.Project{ID: flint.ProjectID(c.BootstrapProject), Name: c.BootstrapProject, CreatedAt: now, UpdatedAt: now}
+	if err := db.CreateProject(ctx, p); err != nil && !errors.Is(err, flint.ErrProjectExists) {
 		return err
 	}
 	known, err := db.KeyBySecret(ctx, string(c.BootstrapKey))
@@ -300,14 +303,14 @@ func bootstrap(ctx context.Context, db *store.Store, c config.Config, logger *sl
 		return err
 	}
 	if known != nil {
-		if known.Project != project.ID {
+		if known.Project != p.ID {
 			return fmt.Errorf("FLINT_BOOTSTRAP_KEY is a key of project %s already", known.Project)
 		}
 		return nil
 	}
-	logger.Info("bootstrap key made", slog.String("project_id", string(project.ID)))
+	logger.InfoContext(ctx, "bootstrap key made", slog.String("project_id", string(p.ID)))
 	return db.CreateKey(ctx, &flint.Key{
-		ID: flint.NewID(), Project: project.ID, Name: "bootstrap", Secret: string(c.BootstrapKey), Scopes: flint.Scopes(), CreatedAt: now, UpdatedAt: now,
+		ID: flint.NewID(), Project: p.ID, Name: "bootstrap", Secret: string(c.BootstrapKey), Scopes: flint.Scopes(), CreatedAt: now, UpdatedAt: now,
 	})
 }
 
@@ -323,7 +326,7 @@ func warm(db *store.Store, catalog *runtimes.Catalog, pool *worker.Pool) func(co
 		}
 		if err == nil || ctx.Err() != nil {
 			<-ctx.Done()
-			return nil
+			return nil //nolint:nilerr // it was told to stop
 		}
 		return err
 	}
@@ -361,7 +364,7 @@ func retain(db *store.Store, keep time.Duration, logger *slog.Logger) func(conte
 				for {
 					n, err := db.PruneExecutions(ctx, now.Add(-keep), 1000)
 					if err != nil && ctx.Err() == nil {
-						logger.Error("old executions not deleted", slog.String("err", err.Error()))
+						logger.ErrorContext(ctx, "old executions not deleted", slog.String("err", err.Error()))
 					}
 					if err != nil || n == 0 {
 						break

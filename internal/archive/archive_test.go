@@ -165,7 +165,9 @@ func TestPackAndUnpack(t *testing.T) {
 func FuzzTar(f *testing.F) {
 	for _, entries := range [][]entry{
 		{{name: "a/b", content: "x"}, {name: "l", link: "a", kind: tar.TypeSymlink}},
-		{{name: "../x"}}, {{name: "h", link: "a", kind: tar.TypeLink}}, {{name: "d/", kind: tar.TypeDir}, {name: "d", content: "y"}},
+		{{name: "../x"}},
+		{{name: "h", link: "a", kind: tar.TypeLink}},
+		{{name: "d/", kind: tar.TypeDir}, {name: "d", content: "y"}},
 	} {
 		zr, err := gzip.NewReader(bytes.NewReader(makeArchive(f, entries...)))
 		if err != nil {
