@@ -42,7 +42,7 @@ func newRoot() *cobra.Command {
 }
 
 // settings reads the settings for a command.
-func settings(fs *pflag.FlagSet) (config.Config, error) { return config.Load(fs, os.LookupEnv) }
+func settings(fs *pflag.FlagSet) (config.Config, error) { return config.Load(fs, os.LookupEnv) } //nolint:forbidigo // config reads by it
 
 func newVersion() *cobra.Command {
 	return &cobra.Command{

@@ -148,7 +148,7 @@ func (d *Driver) prepare(first uint32) {
 // lookAround finds what of the system there is to show.
 func lookAround() view {
 	v := view{links: map[string]string{}}
-	for _, dir := range append(systemDirs[:len(systemDirs):len(systemDirs)], etcDirs...) {
+	for _, dir := range append(slices.Clip(systemDirs), etcDirs...) {
 		if info, err := os.Stat(dir); err == nil && info.IsDir() {
 			v.dirs = append(v.dirs, dir)
 		}
@@ -168,7 +168,7 @@ func lookAround() view {
 }
 
 func version(program string) (string, error) {
-	cmd := exec.Command(program, "--version")
+	cmd := exec.Command(program, "--version") //nolint:noctx // it has a deadline of its own
 	var out strings.Builder
 	cmd.Stdout = &out
 	if err := cmd.Start(); err != nil {

@@ -34,7 +34,7 @@ for pid in $live; do kill -9 "$pid" 2>/dev/null; done
 exit 0`
 
 func newGuard(log *slog.Logger) (*guard, error) {
-	g := &guard{log: log, cmd: exec.Command("/bin/sh", "-c", guardScript)}
+	g := &guard{log: log, cmd: exec.Command("/bin/sh", "-c", guardScript)} //nolint:noctx // it outlives this process
 	g.cmd.Env, g.cmd.Dir = []string{}, "/"
 	g.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	var err error

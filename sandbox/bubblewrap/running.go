@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -119,24 +119,34 @@ func (s *running) own() error {
 		if !m.Writable {
 			continue
 		}
-		err := filepath.WalkDir(m.Source, func(name string, e fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			info, err := e.Info()
-			if err != nil {
-				return err
-			}
-			if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) == id && int(st.Gid) == id {
-				return nil
-			}
-			return os.Lchown(name, id, id)
-		})
+		err := give(m.Source, id)
 		if err != nil {
 			return fmt.Errorf("give %s to the sandbox: %w", m.Source, err)
 		}
 	}
 	return nil
+}
+
+// give makes a user the owner of a tree. It stays inside the tree, whatever somebody who can write there does meanwhile.
+func give(dir string, id int) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return fs.WalkDir(root.FS(), ".", func(name string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := root.Lstat(name)
+		if err != nil {
+			return err
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) == id && int(st.Gid) == id {
+			return nil
+		}
+		return root.Lchown(name, id, id)
+	})
 }
 
 // follow starts the goroutines that accompany the sandbox to its end.
@@ -190,7 +200,7 @@ func (s *running) end() {
 	for deadline := time.Now().Add(endTimeout); ; {
 		left := time.Until(deadline)
 		if left <= 0 {
-			s.driver.log.Error("a sandbox does not end", "sandbox", s.spec.ID, "pid", s.pid)
+			s.driver.log.Error("a sandbox does not end", slog.String("sandbox", s.spec.ID), slog.Int("pid", s.pid))
 			return
 		}
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(s.pidfd), Events: unix.POLLIN}}, int(left.Milliseconds())+1)

@@ -88,13 +88,13 @@ func dropForeignMounts(bubblewrap string) {
 			points = append(points, f[4])
 		}
 	}
-	for i := len(points) - 1; i >= 0; i-- { // later mounts lie on earlier ones
+	for _, point := range slices.Backward(points) { // later mounts lie on earlier ones
 		needed := false
 		for _, k := range keep {
-			needed = needed || within(points[i], k) || within(k, points[i])
+			needed = needed || within(point, k) || within(k, point)
 		}
 		if !needed {
-			_ = unix.Unmount(points[i], unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+			_ = unix.Unmount(point, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 		}
 	}
 }
