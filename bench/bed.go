@@ -15,6 +15,7 @@ import (
 type bed struct {
 	dir     string // scratch, with the node's data
 	program string // flint
+	tools   string // where scripts/setup has installed the other servers
 	log     io.Writer
 
 	node       *node
@@ -33,8 +34,12 @@ type toolchain struct {
 }
 
 // openBed makes the scratch directory and the program.
-func openBed(ctx context.Context, parent, program string, log io.Writer) (*bed, error) {
-	parent, err := filepath.Abs(parent)
+func openBed(ctx context.Context, o options, log io.Writer) (*bed, error) {
+	parent, err := filepath.Abs(o.dir)
+	if err != nil {
+		return nil, err
+	}
+	tools, err := filepath.Abs(o.tools)
 	if err != nil {
 		return nil, err
 	}
@@ -48,12 +53,12 @@ func openBed(ctx context.Context, parent, program string, log io.Writer) (*bed, 
 	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // the same
 		return nil, err
 	}
-	b := &bed{dir: dir, program: program, log: log, deployed: map[string]bool{}}
-	if program == "" {
+	b := &bed{dir: dir, program: o.program, tools: tools, log: log, deployed: map[string]bool{}}
+	if o.program == "" {
 		b.program = filepath.Join(dir, "flint")
 		return b, b.build(ctx, "flint/cmd/flint", b.program)
 	}
-	b.program, err = filepath.Abs(program)
+	b.program, err = filepath.Abs(o.program)
 	return b, err
 }
 

@@ -46,6 +46,7 @@ type options struct {
 	only        *regexp.Regexp
 	program     string
 	dir         string
+	tools       string
 	json        string
 }
 
@@ -68,6 +69,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	})
 	fs.StringVar(&o.program, "flint", "", "flint to measure (default: built from this module)")
 	fs.StringVar(&o.dir, "dir", "bench/results", "where the node's data directory is made and removed; should be on a disk")
+	fs.StringVar(&o.tools, "tools", ".tools", "where scripts/setup has installed the other servers")
 	fs.StringVar(&o.json, "json", "bench/results/latest.json", "file for the results as JSON")
 	if err := fs.Parse(args); err != nil {
 		return o, err
@@ -102,7 +104,7 @@ func (o options) wants(format string, args ...any) bool {
 
 func (o options) wantsPeer(p peer) bool {
 	for i, n := range o.connections {
-		if o.wants("warm/%s/%d", p.Name, n) && (!p.Most || i == len(o.connections)-1) {
+		if o.wants("warm/%s/%d", p.Name, n) && p.at(i, o.connections) {
 			return true
 		}
 	}
@@ -118,7 +120,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if r.Options == "" {
 		r.Options = "default options"
 	}
-	b, err := openBed(ctx, o.dir, o.program, stderr)
+	b, err := openBed(ctx, o, stderr)
 	if b != nil {
 		defer func() { err = errors.Join(err, b.close()) }()
 	}

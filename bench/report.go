@@ -70,6 +70,7 @@ func (r *report) printWarm(w io.Writer) {
 		}
 		fmt.Fprintf(w, "%s\t%.2f\t%.2f\t%.2f\t%.2f\t\n", x.Beside, x.RatioCalls, x.RatioP50, x.RatioP99, x.RatioServed)
 	}
+	r.printOne(w)
 	fmt.Fprintf(w, "\nRounds, calls/s:\n\n")
 	for _, x := range r.Warm {
 		fmt.Fprintf(w, "%s\t%d\t", x.Server, x.Connections)
@@ -77,6 +78,26 @@ func (r *report) printWarm(w io.Writer) {
 			fmt.Fprintf(w, "%.0f\t", round.CallsPerSecond)
 		}
 		fmt.Fprintln(w)
+	}
+}
+
+// printOne writes what one call costs: its processor time where there are most connections, its latency where there is one.
+func (r *report) printOne(w io.Writer) {
+	fewest, most := r.Warm[0].Connections, r.Warm[len(r.Warm)-1].Connections
+	alone := map[string]*warmRow{}
+	for _, x := range r.Warm {
+		if x.Connections == fewest {
+			alone[x.Server] = x
+		}
+	}
+	fmt.Fprintf(w, "\nOne call: processor time of server and worker with %d connections, latency with %d\n\n", most, fewest)
+	fmt.Fprintln(w, "server\tcpu µs\tp50 µs\tbeside\tcpu\tp50\t")
+	for _, x := range r.Warm {
+		a := alone[x.Server]
+		if x.Connections != most || a == nil {
+			continue
+		}
+		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%s\t%.2f\t%.2f\t\n", x.Server, x.served(), a.P50, x.Beside, x.RatioServed, a.RatioP50)
 	}
 }
 
