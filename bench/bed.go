@@ -75,11 +75,17 @@ func (b *bed) build(ctx context.Context, pkg, output string) error {
 
 func (b *bed) say(format string, args ...any) { fmt.Fprintf(b.log, format+"\n", args...) }
 
-// close stops what was started and removes the scratch directory.
-func (b *bed) close() error {
+// stopAll stops what was started.
+func (b *bed) stopAll() {
 	for _, p := range b.processes {
 		p.stop()
 	}
+	b.processes, b.node, b.deployed = nil, nil, map[string]bool{}
+}
+
+// close stops what was started and removes the scratch directory.
+func (b *bed) close() error {
+	b.stopAll()
 	return os.RemoveAll(b.dir)
 }
 

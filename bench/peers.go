@@ -58,8 +58,19 @@ func goHTTP(ctx context.Context, b *bed) (endpoint, error) {
 	return b.serve(ctx, "go-http", self, func(addr string) []string { return []string{serveCommand, addr} })
 }
 
-// serve starts a server of ours on loopback and waits for its first right answer.
+// serve starts a server on loopback and waits for its first right answer.
 func (b *bed) serve(ctx context.Context, name, program string, args func(addr string) []string) (endpoint, error) {
+	return b.launch(ctx, name, program, args, func(ctx context.Context, e endpoint) error {
+		body, err := once(ctx, e, "/")
+		if err == nil && string(body) != expectedBody {
+			err = fmt.Errorf("%s answers %.200q", name, body)
+		}
+		return err
+	})
+}
+
+// launch starts a server on loopback and waits until ready has no complaint.
+func (b *bed) launch(ctx context.Context, name, program string, args func(addr string) []string, ready func(context.Context, endpoint) error) (endpoint, error) {
 	addr, err := freePort(ctx)
 	if err != nil {
 		return endpoint{}, err
@@ -70,13 +81,7 @@ func (b *bed) serve(ctx context.Context, name, program string, args func(addr st
 	}
 	b.processes = append(b.processes, p)
 	e := endpoint{Addr: addr, Host: addr, Body: []byte(expectedBody), PID: p.cmd.Process.Pid}
-	return e, p.await(ctx, startTime, func(ctx context.Context) error {
-		body, err := once(ctx, e, "/")
-		if err == nil && string(body) != expectedBody {
-			err = fmt.Errorf("%s answers %.200q", name, body)
-		}
-		return err
-	})
+	return e, p.await(ctx, startTime, func(ctx context.Context) error { return ready(ctx, e) })
 }
 
 // serveCommand makes this program the bare Go server.
