@@ -153,7 +153,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	if err := errors.Join(invoker.Settle(ctx), builder.Settle(ctx)); err != nil {
 		return err
 	}
-	services := []runner.Service{{Name: "http", Run: serveHTTP(listener, front, c.StopTimeout)}}
+	services := []runner.Service{{Name: "http", Run: serveHTTP(listener, newFront(front, logger), c.StopTimeout)}}
 	operator, err := listenAdmin(c.Data)
 	if err != nil {
 		return err
