@@ -23,7 +23,8 @@ const (
 type dayRow struct {
 	Functions     int     `json:"functions"`
 	Calls         int     `json:"calls"`
-	Cold          int     `json:"cold"` // calls that were the first of their worker
+	Failed        int     `json:"failed"` // also those that were refused
+	Cold          int     `json:"cold"`   // calls that were the first of their worker
 	ColdShare     float64 `json:"cold_share"`
 	Slowdown50    float64 `json:"slowdown_p50"`
 	Slowdown99    float64 `json:"slowdown_p99"`
@@ -78,6 +79,10 @@ func (r *dayRow) sum(trace []invocation, outcomes []outcome) error {
 	var slowdowns []float64
 	var added []time.Duration
 	for i, o := range outcomes {
+		if failed(o) {
+			r.Failed++
+			continue
+		}
 		before, err := servedBefore(o)
 		if err != nil {
 			return fmt.Errorf("function %d, %s after the beginning: %w", trace[i].function, trace[i].at.Round(time.Millisecond), err)
@@ -89,6 +94,9 @@ func (r *dayRow) sum(trace []invocation, outcomes []outcome) error {
 		r.UsedSeconds += trace[i].runs.Seconds()
 		slowdowns = append(slowdowns, ratio(o.took.Seconds(), trace[i].runs.Seconds()))
 	}
+	if len(slowdowns) == 0 {
+		return errors.New("all calls have failed")
+	}
 	slices.Sort(slowdowns)
 	slices.Sort(added)
 	r.ColdShare = ratio(float64(r.Cold), float64(r.Calls))
@@ -98,12 +106,12 @@ func (r *dayRow) sum(trace []invocation, outcomes []outcome) error {
 }
 
 func (r *dayRow) check() error {
-	return errors.Join(within("the share of cold calls in a day", r.ColdShare, dayCold, ""),
+	return errors.Join(within("the number of failed calls in a day", float64(r.Failed), 0, "calls"), within("the share of cold calls in a day", r.ColdShare, dayCold, ""),
 		within("the median slowdown in a day", r.Slowdown50, dayMedian, "times"), within("p99 of the slowdown in a day", r.Slowdown99, dayTail, "times"))
 }
 
 func (r *dayRow) print(w io.Writer) {
-	fmt.Fprintf(w, "\nDay: %d calls of %d functions; workers without calls stay %s\n\n", r.Calls, r.Functions, dayKeepAlive)
+	fmt.Fprintf(w, "\nDay: %d calls of %d functions, %d failed (bound 0); workers without calls stay %s\n\n", r.Calls, r.Functions, r.Failed, dayKeepAlive)
 	fmt.Fprintln(w, "\tcold share\tslowdown p50\tp99\tcold adds p50 ms\tp99 ms\tmemory-seconds MB·s\tper function-second\tmost MB\t")
 	fmt.Fprintf(w, "found\t%.3f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t%.1f\t%.0f\t\n", r.ColdShare, r.Slowdown50, r.Slowdown99, r.ColdAdded50/1000, r.ColdAdded99/1000,
 		r.MemorySeconds, ratio(r.MemorySeconds, r.UsedSeconds), r.MostWorkers)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -84,30 +83,6 @@ func (s *growthStep) measure(ctx context.Context, b *bed) error {
 	s.Warm = micros(median(warm))
 	n.process.stop()
 	return nil
-}
-
-// served checks that an answer is that of testdata/work whose worker had served so many calls before, or any if before is
-// negative.
-func served(o outcome, before int) error {
-	got, err := servedBefore(o)
-	if err == nil && before >= 0 && got != before {
-		err = fmt.Errorf("the worker had served %d calls instead of %d", got, before)
-	}
-	return err
-}
-
-// servedBefore returns how many calls the worker had served before, which its right answer says.
-func servedBefore(o outcome) (int, error) {
-	if o.err != nil {
-		return 0, o.err
-	}
-	var body struct {
-		Served *int `json:"served"`
-	}
-	if err := json.Unmarshal(o.body, &body); err != nil || o.status != http.StatusOK || body.Served == nil {
-		return 0, fmt.Errorf("wrong answer: status %d, %.200q", o.status, o.body)
-	}
-	return *body.Served, nil
 }
 
 func (r *growthRow) check() error {

@@ -145,7 +145,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	return errors.Join(failed, r.print(stdout), r.save(o.json), r.check())
 }
 
-// measure measures what was asked for, until something fails: what was found by then is reported.
+// measure measures what was asked for. What was found is reported also when something fails, and a part that fails does
+// not keep the next from being measured.
 func (r *report) measure(ctx context.Context, b *bed, o options) (err error) {
 	defer func() { r.Complete = r.Complete && err == nil }()
 	if r.Warm, err = warm(ctx, b, o); err != nil {
@@ -156,16 +157,18 @@ func (r *report) measure(ctx context.Context, b *bed, o options) (err error) {
 	}
 	b.stopAll() // a part has the machine for itself
 	for _, p := range parts() {
-		if !o.wants("%s", p.name) {
+		if !o.wants("%s", p.name) || ctx.Err() != nil {
 			continue
 		}
 		b.say("%s", p.name)
-		f, err := p.measure(ctx, b, o)
+		f, failed := p.measure(ctx, b, o)
 		b.stopAll()
-		if err != nil {
-			return fmt.Errorf("%s: %w", p.name, err)
+		if failed != nil {
+			b.say("%s failed: %v", p.name, failed)
+			err = errors.Join(err, fmt.Errorf("%s: %w", p.name, failed))
+			continue
 		}
 		r.Parts = append(r.Parts, found{p.name, f})
 	}
-	return nil
+	return err
 }

@@ -21,6 +21,7 @@ const (
 	domain       = "functions.localhost"
 	startTime    = 2 * time.Minute
 	buildTime    = 10 * time.Minute
+	callTimeout  = 30 // seconds: the longest that a caller can wait
 	expectedLog  = "a greeting for GET"
 	expectedBody = `{"message":"Hello from a function","ok":true}`
 )
@@ -122,7 +123,7 @@ func (n *node) upload(ctx context.Context, id, source string, t toolchain) error
 	functions := "/v1/functions"
 	err := n.rest(ctx, http.MethodPost, functions, map[string]any{
 		"functionId": id, "name": "Bench " + source, "runtime": t.Runtime, "execute": []string{"any"},
-		"entrypoint": t.entrypoint, "logging": true,
+		"entrypoint": t.entrypoint, "logging": true, "timeout": callTimeout,
 	}, nil)
 	if err != nil {
 		return err

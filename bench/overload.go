@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -32,6 +31,7 @@ type overloadRow struct {
 	Ratio    float64 `json:"ratio"` // goodput to capacity
 	Good     int     `json:"good"`
 	Rejected int     `json:"rejected"`
+	Failed   int     `json:"failed"` // calls that were taken and not served: ended at their deadline, for example
 	GoodP99  float64 `json:"good_p99_us"`
 	Longest  float64 `json:"longest_rejection_us"`
 	Recovery float64 `json:"recovery_us"`
@@ -119,11 +119,6 @@ func closedLoop(ctx context.Context, p *player, path string, d time.Duration) (f
 	return float64(good) / d.Seconds(), errors.Join(wrong, ctx.Err())
 }
 
-// refused reports whether an answer says that there is too much to do, which is right under overload.
-func refused(o outcome) bool {
-	return o.err == nil && (o.status == http.StatusTooManyRequests || o.status == http.StatusServiceUnavailable)
-}
-
 // sum counts what was answered. Goodput is what was answered rightly while the overload lasted.
 func (r *overloadRow) sum(shots []shot, outcomes []outcome, d time.Duration) error {
 	var good, rejected []time.Duration
@@ -131,6 +126,10 @@ func (r *overloadRow) sum(shots []shot, outcomes []outcome, d time.Duration) err
 	for i, o := range outcomes {
 		if refused(o) {
 			rejected = append(rejected, o.took)
+			continue
+		}
+		if failed(o) {
+			r.Failed++
 			continue
 		}
 		if err := served(o, -1); err != nil {
@@ -150,11 +149,11 @@ func (r *overloadRow) sum(shots []shot, outcomes []outcome, d time.Duration) err
 	return nil
 }
 
-// recovery is when, after the overload, the last call was made that was refused or slow.
+// recovery is when, after the overload, the last call was made that failed, was refused or was slow.
 func recovery(shots []shot, outcomes []outcome, end time.Duration) (float64, error) {
 	last := 0.0
 	for i, o := range outcomes {
-		if !refused(o) {
+		if !failed(o) {
 			if err := served(o, -1); err != nil {
 				return 0, fmt.Errorf("after overload: %w", err)
 			}
@@ -169,13 +168,14 @@ func recovery(shots []shot, outcomes []outcome, end time.Duration) (float64, err
 
 func (r *overloadRow) check() error {
 	return errors.Join(within("capacity divided by goodput under overload", ratio(r.Capacity, r.Goodput), 1/overloadGoodput, "times"),
+		within("the number of failed calls under overload", float64(r.Failed), 0, "calls"),
 		within("the longest refusal", r.Longest/1e6, overloadRejected.Seconds(), "s"),
 		within("the recovery from overload", r.Recovery/1e6, overloadRecovery.Seconds(), "s"),
 		within("the growth of the server's memory under overload", r.Growth, overloadGrowth, "times"))
 }
 
 func (r *overloadRow) print(w io.Writer) {
-	fmt.Fprintf(w, "\nOverload: %.0f calls/s offered, %d times what can be done; %d answered, %d refused\n\n", r.Offered, overloadTimes, r.Good, r.Rejected)
+	fmt.Fprintf(w, "\nOverload: %.0f calls/s offered, %d times what can be done; %d answered, %d refused, %d failed (bound 0)\n\n", r.Offered, overloadTimes, r.Good, r.Rejected, r.Failed)
 	fmt.Fprintln(w, "\tcapacity/s\tgoodput/s\tratio\tlongest refusal ms\trecovery ms\tmemory MB\tlater\tgrowth\tanswered p99 ms\t")
 	fmt.Fprintf(w, "found\t%.0f\t%.0f\t%.2f\t%.0f\t%.0f\t%.0f\t%.0f\t%.2f\t%.0f\t\n", r.Capacity, r.Goodput, r.Ratio, r.Longest/1000, r.Recovery/1000,
 		r.Early, r.Late, r.Growth, r.GoodP99/1000)
