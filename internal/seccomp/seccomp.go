@@ -1,4 +1,6 @@
-package bubblewrap
+// Package seccomp is the system calls that code in sandboxes may make: as a filter that the kernel reads, and as rules for
+// runtimes that make their own.
+package seccomp
 
 import (
 	"encoding/binary"
@@ -53,8 +55,8 @@ var absent = []uint32{
 	unix.SYS_USERFAULTFD, unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER,
 }
 
-// filter returns the seccomp program, as the kernel reads it, or nothing on an architecture that has none here.
-func filter() ([]byte, error) {
+// Filter returns the seccomp program, as the kernel reads it, or nothing on an architecture that has none here.
+func Filter() ([]byte, error) {
 	if auditArch == 0 {
 		return nil, nil
 	}
@@ -115,3 +117,6 @@ func program() []bpf.Instruction {
 	)
 	return p
 }
+
+// Known says whether there is a profile for this architecture.
+func Known() bool { return auditArch != 0 }
