@@ -1,6 +1,10 @@
 package seccomp
 
-import "golang.org/x/sys/unix"
+import (
+	_ "embed"
+
+	"golang.org/x/sys/unix"
+)
 
 const (
 	auditArch  = unix.AUDIT_ARCH_AARCH64
@@ -8,3 +12,8 @@ const (
 )
 
 var refusedHere []uint32
+
+// calls are the system calls of this architecture, a name and a number in each line.
+//
+//go:embed calls_arm64.txt
+var calls string

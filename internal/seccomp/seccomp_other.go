@@ -8,3 +8,5 @@ const (
 )
 
 var refusedHere []uint32
+
+const calls = ""

@@ -179,11 +179,15 @@ type Source struct {
 	tree   *Tree
 	shared bool  // stays until the end, in the second namespace
 	guest  *Tree // the twin of a shared one in the first
+	attr   uint64
 }
 
 // NewSource makes a source of a tree, which belongs to it from now on. One that is shared stays on the stage until Clear,
 // and Bind may mount into it.
 func NewSource(t *Tree, shared bool) *Source { return &Source{tree: t, shared: shared} }
+
+// ReadOnly makes what the sandbox sees of the source read-only, also when it is shared and Bind makes directories in it.
+func (src *Source) ReadOnly() { src.attr |= unix.MOUNT_ATTR_RDONLY }
 
 // Close gives up a source that is on no stage.
 func (src *Source) Close() error { return src.tree.Close() }
@@ -233,7 +237,10 @@ func (src *Source) share(at string) error {
 		return err
 	}
 	src.guest = &Tree{file: os.NewFile(uintptr(fd), at), dir: src.tree.dir}
-	return nil
+	if src.attr == 0 {
+		return nil
+	}
+	return unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: src.attr})
 }
 
 func mountpoint(name string, dir bool) error {
