@@ -59,6 +59,7 @@ type Config struct {
 	Sandbox    string
 	Insecure   bool
 	Bubblewrap string
+	OCIRuntime string
 
 	LogLevel  string
 	LogFormat string
@@ -119,9 +120,10 @@ func (c *Config) Settings() []Setting {
 		{"bootstrap-key", "FLINT_BOOTSTRAP_KEY", nil, "", "API key with every scope for the bootstrap project, standard_ and hexadecimal digits", &c.BootstrapKey},
 		{"secret", "FLINT_SECRET", []string{"_APP_OPENSSL_KEY_V1"}, "", "what variables and keys are encrypted and signed with; empty: made once and kept in the data directory", &c.Secret},
 
-		{"sandbox", "FLINT_SANDBOX", nil, "bubblewrap", "what keeps functions apart: bubblewrap or none", &c.Sandbox},
+		{"sandbox", "FLINT_SANDBOX", nil, "bubblewrap", "what keeps functions apart: bubblewrap, oci or none", &c.Sandbox},
 		{"insecure-no-sandbox", "FLINT_INSECURE_NO_SANDBOX", nil, "false", "allow --sandbox=none, which isolates nothing: for development only", &c.Insecure},
 		{"bubblewrap", "FLINT_BUBBLEWRAP", nil, "", "path of bwrap; empty: looked for on the path", &c.Bubblewrap},
+		{"oci-runtime", "FLINT_OCI_RUNTIME", nil, "", "name or path of runc, crun or runsc for --sandbox=oci; empty: the first of them on the path", &c.OCIRuntime},
 
 		{"log-level", "FLINT_LOG_LEVEL", nil, "info", "least important lines that are logged: debug, info, warn or error", &c.LogLevel},
 		{"log-format", "FLINT_LOG_FORMAT", nil, "auto", "text, json, or auto: text on a terminal", &c.LogFormat},
@@ -274,13 +276,13 @@ func (s *Setting) set(value string) (err error) {
 // check says what does not fit together, and fills in what follows from the rest.
 func (c *Config) check() error {
 	switch c.Sandbox {
-	case "bubblewrap":
+	case "bubblewrap", "oci":
 	case "none":
 		if !c.Insecure {
 			return fmt.Errorf("--sandbox=none isolates nothing: functions can read and do whatever this process can. Add --insecure-no-sandbox if that is what you want")
 		}
 	default:
-		return fmt.Errorf("--sandbox=%s: bubblewrap and none are possible", c.Sandbox)
+		return fmt.Errorf("--sandbox=%s: bubblewrap, oci and none are possible", c.Sandbox)
 	}
 	if (c.BootstrapProject == "") != (c.BootstrapKey == "") {
 		return fmt.Errorf("FLINT_BOOTSTRAP_PROJECT and FLINT_BOOTSTRAP_KEY go together")
