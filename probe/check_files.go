@@ -205,10 +205,6 @@ func procChecks() []Check {
 			},
 		},
 		{
-			Name: "write-own-settings", Tries: "opens settings that belong to its own namespaces for writing", Why: "the layer that a wrong owner would pass", Grave: Minor,
-			want: []string{"EROFS"}, attempt: func(*attacker) string { return readOnly("/proc/sys") },
-		},
-		{
 			Name: "spare-me", Tries: "writes -900 to /proc/self/oom_score_adj", Why: "the kernel would end others in its place", Grave: Serious,
 			want: refusals(), attempt: func(*attacker) string { return sparesItself() },
 		},
@@ -239,18 +235,6 @@ func opensForWriting(name string) string {
 	}
 	_ = f.Close()
 	return "opened " + name
-}
-
-// readOnly says whether a file system is mounted so that nobody writes it.
-func readOnly(name string) string {
-	var st unix.Statfs_t
-	if err := unix.Statfs(name, &st); err != nil {
-		return result(err)
-	}
-	if st.Flags&unix.ST_RDONLY != 0 {
-		return "EROFS"
-	}
-	return "can be written: " + name
 }
 
 func sparesItself() string {

@@ -2,11 +2,42 @@
 package stdio
 
 import (
+	"errors"
+	"fmt"
 	"io"
+	"math"
 	"os"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
+
+// KeepInherited keeps from child processes what this process inherited beside the standard descriptors: Go keeps only what
+// it opened itself.
+func KeepInherited() error {
+	err := unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL) { // before Linux 5.11
+		err = keepEach()
+	}
+	if err != nil {
+		return fmt.Errorf("keep open files from sandboxes: %w", err)
+	}
+	return nil
+}
+
+func keepEach() error {
+	var most unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &most); err != nil {
+		return err
+	}
+	for fd := range int(min(most.Cur, 1<<16)) {
+		if fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
+	return nil
+}
 
 // Pipes are the standard descriptors: Theirs for the process, Ours the other ends. Ours[0] is nil when the process reads
 // nothing, Ours[1] when nobody wants its output; errors are always read, because the program that starts it complains there.

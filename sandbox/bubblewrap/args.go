@@ -2,6 +2,7 @@ package bubblewrap
 
 import (
 	"fmt"
+	"os"
 	"path"
 	"strconv"
 	"strings"
@@ -26,6 +27,24 @@ type view struct {
 	rootfs.System
 	etc   string   // the directory that files lists
 	files []string // of /etc
+	masks []mask
+}
+
+// mask is a file or directory of /proc that is shown empty.
+type mask struct {
+	path string
+	dir  bool
+}
+
+// findMasks finds out which of the paths there are for others to read here. Bubblewrap would fail on others.
+func findMasks() []mask {
+	var found []mask
+	for _, p := range sandbox.MaskedPaths() {
+		if info, err := os.Stat(p); err == nil && info.Mode()&0o004 != 0 {
+			found = append(found, mask{p, info.IsDir()})
+		}
+	}
+	return found
 }
 
 // options returns what bubblewrap reads from its --args descriptor. source returns where it finds the i-th mount.
@@ -49,6 +68,13 @@ func options(spec sandbox.Spec, v view, source func(int) string) []string {
 		a = append(a, "--symlink", path.Join(rootfs.Inside, f), path.Join("/etc", f))
 	}
 	a = append(a, "--proc", "/proc")
+	for _, m := range v.masks {
+		if m.dir {
+			a = append(a, "--tmpfs", m.path, "--remount-ro", m.path)
+		} else {
+			a = append(a, "--ro-bind", "/dev/null", m.path)
+		}
+	}
 	for _, dev := range []string{"null", "zero", "full", "random", "urandom", "tty"} {
 		a = append(a, "--dev-bind", "/dev/"+dev, "/dev/"+dev)
 	}

@@ -26,6 +26,7 @@ import (
 	"flint/internal/rootfs"
 	"flint/internal/seccomp"
 	"flint/internal/stage"
+	"flint/internal/stdio"
 	"flint/internal/usermap"
 	"flint/sandbox"
 )
@@ -72,6 +73,9 @@ func New(cfg Config) (_ *Driver, err error) {
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
+	if err := stdio.KeepInherited(); err != nil {
+		return nil, err
+	}
 	if d.program, err = exec.LookPath(cmp.Or(cfg.Bubblewrap, "bwrap")); err != nil {
 		return nil, fmt.Errorf("find bubblewrap (on Debian: apt-get install bubblewrap): %w", err)
 	}
@@ -100,7 +104,7 @@ func New(cfg Config) (_ *Driver, err error) {
 	if err := d.groups.Clean(); err != nil {
 		d.log.Warn("stale control groups stay", slog.Any("err", err))
 	}
-	d.view.System = rootfs.Look()
+	d.view.System, d.view.masks = rootfs.Look(), findMasks()
 	// The launcher is started here, not by the first sandbox, because what its thread may do decides how all start.
 	d.prepare(cmp.Or(cfg.FirstUser, firstUser))
 	if d.users == nil {

@@ -159,7 +159,9 @@ func (s *running) prepare(opts []string) (_ *launch, err error) {
 		if err != nil {
 			return nil, err
 		}
-		l.args = append(l.args, "--userns", l.give(os.NewFile(uintptr(fd), "userns")))
+		space := l.give(os.NewFile(uintptr(fd), "userns"))
+		// Named twice, because bubblewrap leaves the first open in the program and closes the second there.
+		l.args = append(l.args, "--userns", space, "--sync-fd", space)
 	} else {
 		l.args = append(l.args, "--unshare-user")
 	}

@@ -27,6 +27,7 @@ import (
 	"flint/internal/guard"
 	"flint/internal/rootfs"
 	"flint/internal/stage"
+	"flint/internal/stdio"
 	"flint/sandbox"
 )
 
@@ -83,6 +84,9 @@ func New(cfg Config) (_ *Driver, err error) {
 	d := &Driver{runDir: cfg.RunDir, log: cfg.Logger, live: map[string]*running{}, weak: cfg.Weak}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
+	}
+	if err := stdio.KeepInherited(); err != nil {
+		return nil, err
 	}
 	if d.runtime, err = findRuntime(cfg.Runtime); err != nil {
 		return nil, err
