@@ -179,8 +179,8 @@ func procChecks() []Check {
 	}
 	checks := []Check{
 		{
-			Name: "kernel-memory", Tries: "reads /proc/kcore", Why: "it is the memory of the host", Grave: Grave,
-			judge: empty, attempt: func(*attacker) string { return reads("/proc/kcore") },
+			Name: "kernel-memory", Tries: "reads /proc/kcore, /proc/vmallocinfo and /proc/slabinfo", Why: "they are the memory of the host, and a map of it", Grave: Grave,
+			judge: empty, attempt: func(*attacker) string { return anyOf(reads, "/proc/kcore", "/proc/vmallocinfo", "/proc/slabinfo") },
 		},
 		{
 			Name: "kernel-keys", Tries: "reads /proc/keys and /proc/key-users", Why: "they list keys that the kernel keeps for users", Grave: Minor,

@@ -83,10 +83,10 @@ func (p *probe) prepare(ctx context.Context) (err error) {
 	if p.dir, err = os.MkdirTemp("", "flint-probe-"); err != nil {
 		return err
 	}
-	// Everybody may pass: what keeps the attacker out is to be the sandbox.
-	for _, d := range []string{"", "exchange", "exchange/code", "package", "victim", "victim/code"} {
+	// Everybody may pass, and write what the attacker sees: what keeps it from doing so is to be the sandbox.
+	for d, mode := range map[string]os.FileMode{"": 0o755, "exchange": 0o777, "exchange/code": 0o777, "package": 0o777, "victim": 0o755, "victim/code": 0o755} {
 		d = filepath.Join(p.dir, d)
-		if err := errors.Join(os.MkdirAll(d, 0o755), os.Chmod(d, 0o755)); err != nil { //nolint:gosec // see above
+		if err := errors.Join(os.MkdirAll(d, 0o755), os.Chmod(d, mode)); err != nil { //nolint:gosec // see above
 			return err
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"runtime"
+
+	"golang.org/x/sys/unix"
 )
 
 // What keeps a job from its turn on the thread.
@@ -34,20 +36,34 @@ type job struct {
 func NewLauncher(setup func() error) (*Launcher, error) {
 	l := &Launcher{jobs: make(chan job), quit: make(chan struct{}), gone: make(chan struct{})}
 	first := make(chan error, 1)
-	go func() {
-		defer close(l.gone)
-		runtime.LockOSThread() // never unlocked: the thread ends with this function, and the namespace with the thread
-		first <- setup()
-		for {
-			select {
-			case j := <-l.jobs:
-				j.result <- j.run()
-			case <-l.quit:
-				return
-			}
-		}
-	}()
+	go l.work(setup, first)
 	return l, <-first
+}
+
+func (l *Launcher) work(setup func() error, first chan<- error) {
+	runtime.LockOSThread() // never unlocked: the thread ends with this function, and the namespace with the thread
+	if unix.Gettid() == unix.Getpid() {
+		// The main thread does not end, and /proc/self shows its namespaces as those of the whole program. While it waits
+		// here it cannot be the one that runs the next attempt.
+		away := make(chan struct{})
+		go func() {
+			close(away)
+			l.work(setup, first)
+		}()
+		<-away
+		runtime.UnlockOSThread()
+		return
+	}
+	defer close(l.gone)
+	first <- setup()
+	for {
+		select {
+		case j := <-l.jobs:
+			j.result <- j.run()
+		case <-l.quit:
+			return
+		}
+	}
 }
 
 // Do runs f on the thread. ctx bounds the wait for its turn.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -97,13 +98,13 @@ func (r ociRuntime) global(state, log string) []string {
 	return args
 }
 
-// run returns the arguments that make and start a container, which gets one more descriptor than the standard ones.
-func (r ociRuntime) run(state, log, bundle, pidFile, id string) []string {
+// run returns the arguments that make and start a container, which gets so many descriptors beside the standard ones.
+func (r ociRuntime) run(state, log, bundle, pidFile, id string, files int) []string {
 	args := append(r.global(state, log), "run", "--detach", "--bundle", bundle, "--pid-file", pidFile)
 	if r.gVisor() {
 		args = append(args, "--pass-fd", "3:3")
 	} else {
-		args = append(args, "--preserve-fds", "1")
+		args = append(args, "--preserve-fds", strconv.Itoa(files))
 	}
 	return append(args, id)
 }

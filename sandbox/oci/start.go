@@ -180,10 +180,14 @@ func (s *running) talk() (inside *os.File, err error) {
 // launch forks the runtime, on the launcher's thread.
 func (s *running) launch(inside *os.File) error {
 	d := s.driver
-	args := d.runtime.run(stateDir, s.bundle()+"/log", s.bundle(), s.bundle()+"/pid", s.spec.ID)
+	files := []*os.File{inside}
+	if leak := d.weak.Leak; leak != nil {
+		files = append(files, leak, leak) // the first process inside uses the number of the first for itself
+	}
+	args := d.runtime.run(stateDir, s.bundle()+"/log", s.bundle(), s.bundle()+"/pid", s.spec.ID, len(files))
 	cmd := exec.Command(d.runtime.path, args...)
 	cmd.Env, cmd.Dir = []string{runtimePath}, "/"
-	cmd.ExtraFiles = []*os.File{inside}
+	cmd.ExtraFiles = files
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.io.Theirs[0], s.io.Theirs[1], s.io.Theirs[2]
 	// Without the groups of the user that Flint runs as: they would open the files of those groups.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: &syscall.Credential{Uid: uint32(os.Geteuid()), Gid: uint32(os.Getegid())}}
