@@ -83,6 +83,7 @@ var (
 	ErrInvalidJWT        = kind(Unauthorized, "user_jwt_invalid", "The JWT token is invalid. Please check the value of the X-Appwrite-JWT header to ensure the correct token is being used.")
 	ErrTooBusy           = kind(Unavailable, "general_service_busy", "The platform has no free capacity for this call. Try again after the time in the Retry-After header.")
 	ErrShuttingDown      = kind(Unavailable, "general_service_stopping", "This node is stopping. Try again.")
+	ErrProtocol          = kind(Internal, "general_protocol_unsupported", "This is reached by https only.")
 	ErrBodyTooLarge      = kind(Invalid, "general_argument_invalid", "The request is larger than the platform accepts.")
 )
 

@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -36,6 +38,7 @@ import (
 	"flint/runtimes"
 	"flint/store"
 	"flint/upload"
+	"flint/wire"
 	"flint/worker"
 )
 
@@ -81,11 +84,14 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		return err
 	}
 	defer driver.Close()
+	if err := askFloor(ctx, c, driver, logger); err != nil {
+		return err
+	}
 	files, err := runtimes.Unpack(filepath.Join(c.Data, "runtimes"))
 	if err != nil {
 		return err
 	}
-	catalog, err := OpenCatalog(ctx, c)
+	catalog, err := runtimes.Recall(catalogConfig(c))
 	if err != nil {
 		return err
 	}
@@ -129,7 +135,10 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	}
 	rules := ruleService(c, db, logger)
 	rest := api.New(
-		api.Config{Auth: authenticator, Logger: logger, Registry: registry, MaxUpload: c.MaxSource + 16<<20, Forwarded: proxies(c), Unlimited: !c.RateLimits},
+		api.Config{
+			Auth: authenticator, Logger: logger, Registry: registry, MaxUpload: c.MaxSource + 16<<20, Forwarded: proxies(c), Unlimited: !c.RateLimits,
+			Hosts: hosts(c), Secure: c.ForceAPIHTTPS, PlainHost: plainHost(c), Format: wire.ParseFormat(c.ResponseFormat), Development: c.Environment == "development",
+		},
 		functions.New(functions.Config{
 			Store: db, Invoker: invoker, Builder: builder, Uploads: uploads, Blobs: blobs, Signer: signer, Runtimes: catalog, Logger: logger, Domain: c.Domain,
 			MaxCPUs: c.MaxCPUs, MaxMemory: c.MaxMemory, MaxTimeout: c.MaxTimeout, CreationLimit: c.CreationLimit,
@@ -151,10 +160,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	if err := errors.Join(invoker.Settle(ctx), builder.Settle(ctx)); err != nil {
 		return err
 	}
-	if err := warm(ctx, db, catalog, pool); err != nil {
-		return err
-	}
-	services := []runner.Service{{Name: "http", Run: serveHTTP(listener, front, c.StopTimeout)}}
+	services := []runner.Service{{Name: "http", Run: serveHTTP(listener, newFront(front, logger), c.StopTimeout)}}
 	operator, err := listenAdmin(c.Data)
 	if err != nil {
 		return err
@@ -174,8 +180,12 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	}
 	return runner.Run(ctx,
 		[]runner.Service{
-			{Name: "workers", Run: pool.Run}, {Name: "retention", Run: retain(db, c.Retention, logger)},
-			{Name: "maintenance", Run: maintain(db, c.ExecutionLimit, builder.Collect, logger)}, {Name: "events", Run: retainEvents(db, logger)},
+			{Name: "workers", Run: pool.Run},
+			{Name: "runtimes", Run: catalog.Run},
+			{Name: "stems", Run: warm(db, catalog, pool)},
+			{Name: "retention", Run: retain(db, c.Retention, logger)},
+			{Name: "maintenance", Run: maintain(db, c.ExecutionLimit, builder.Collect, logger)},
+			{Name: "events", Run: retainEvents(db, logger)},
 		},
 		[]runner.Service{
 			{Name: "queued calls", Run: invoker.Work}, {Name: "builds", Run: builder.Work}, {Name: "uploads", Run: uploads.Work}, {Name: "domains", Run: rules.Watch},
@@ -287,8 +297,8 @@ func bootstrap(ctx context.Context, db *store.Store, c config.Config, logger *sl
 		return fmt.Errorf("FLINT_BOOTSTRAP_PROJECT: %q cannot be the id of a project", c.BootstrapProject)
 	}
 	now := time.Now()
-	project := &flint.Project{ID: flint.ProjectID(c.BootstrapProject), Name: c.BootstrapProject, CreatedAt: now, UpdatedAt: now}
-	if err := db.CreateProject(ctx, project); err != nil && !errors.Is(err, flint.ErrProjectExists) {
+	p := &flint.Project{ID: flint.ProjectID(c.BootstrapProject), Name: c.BootstrapProject, CreatedAt: now, UpdatedAt: now}
+	if err := db.CreateProject(ctx, p); err != nil && !errors.Is(err, flint.ErrProjectExists) {
 		return err
 	}
 	known, err := db.KeyBySecret(ctx, string(c.BootstrapKey))
@@ -296,39 +306,54 @@ func bootstrap(ctx context.Context, db *store.Store, c config.Config, logger *sl
 		return err
 	}
 	if known != nil {
-		if known.Project != project.ID {
+		if known.Project != p.ID {
 			return fmt.Errorf("FLINT_BOOTSTRAP_KEY is a key of project %s already", known.Project)
 		}
 		return nil
 	}
-	logger.Info("bootstrap key made", slog.String("project_id", string(project.ID)))
+	logger.InfoContext(ctx, "bootstrap key made", slog.String("project_id", string(p.ID)))
 	return db.CreateKey(ctx, &flint.Key{
-		ID: flint.NewID(), Project: project.ID, Name: "bootstrap", Secret: string(c.BootstrapKey), Scopes: flint.Scopes(), CreatedAt: now, UpdatedAt: now,
+		ID: flint.NewID(), Project: p.ID, Name: "bootstrap", Secret: string(c.BootstrapKey), Scopes: flint.Scopes(), CreatedAt: now, UpdatedAt: now,
 	})
 }
 
 // warm makes stems for the runtimes of functions that can be called, so that the first call after a restart is quick.
-func warm(ctx context.Context, db *store.Store, catalog *runtimes.Catalog, pool *worker.Pool) error {
+func warm(db *store.Store, catalog *runtimes.Catalog, pool *worker.Pool) func(context.Context) error {
+	return func(ctx context.Context) error {
+		used, err := usedRuntimes(ctx, db)
+		for _, id := range used {
+			rt, ok, missing := catalog.Lookup(ctx, id)
+			if missing == nil && ok && rt.Toolchain != nil {
+				pool.Warm(rt)
+			}
+		}
+		if err == nil || ctx.Err() != nil {
+			<-ctx.Done()
+			return nil //nolint:nilerr // it was told to stop
+		}
+		return err
+	}
+}
+
+// usedRuntimes returns the runtimes of functions that can be called.
+func usedRuntimes(ctx context.Context, db *store.Store) ([]string, error) {
 	projects, err := db.Projects(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	used := map[string]bool{}
 	for _, p := range projects {
 		all, _, err := db.Functions(ctx, p.ID, flint.List{Limit: 1000, NoTotal: true})
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, f := range all {
-			used[f.Runtime] = used[f.Runtime] || f.DeploymentID != ""
+			if f.DeploymentID != "" {
+				used[f.Runtime] = true
+			}
 		}
 	}
-	for id, yes := range used {
-		if rt, ok := catalog.Lookup(id); ok && yes && rt.Toolchain != nil {
-			pool.Warm(rt)
-		}
-	}
-	return nil
+	return slices.Sorted(maps.Keys(used)), nil
 }
 
 // retain deletes executions that are older than they are kept.
@@ -342,7 +367,7 @@ func retain(db *store.Store, keep time.Duration, logger *slog.Logger) func(conte
 				for {
 					n, err := db.PruneExecutions(ctx, now.Add(-keep), 1000)
 					if err != nil && ctx.Err() == nil {
-						logger.Error("old executions not deleted", slog.String("err", err.Error()))
+						logger.ErrorContext(ctx, "old executions not deleted", slog.String("err", err.Error()))
 					}
 					if err != nil || n == 0 {
 						break
@@ -357,9 +382,14 @@ func retain(db *store.Store, keep time.Duration, logger *slog.Logger) func(conte
 
 // OpenCatalog finds the runtimes of this host.
 func OpenCatalog(ctx context.Context, c config.Config) (*runtimes.Catalog, error) {
-	return runtimes.Open(ctx, runtimes.Config{
+	return runtimes.Open(ctx, catalogConfig(c))
+}
+
+func catalogConfig(c config.Config) runtimes.Config {
+	return runtimes.Config{
 		Toolchains: filepath.Join(c.Data, "toolchains"), Path: config.Path(), Environ: config.All(), Allow: c.Runtimes,
-	})
+		Memory: filepath.Join(c.Data, "probes.json"),
+	}
 }
 
 // logLevel reads the setting.

@@ -19,9 +19,11 @@ type column struct {
 }
 
 func text(expr string) (column, bool) { return column{expr: expr, kind: flint.AttributeString}, true }
+
 func integer(expr string) (column, bool) {
 	return column{expr: expr, kind: flint.AttributeInteger}, true
 }
+
 func boolean(expr string) (column, bool) {
 	return column{expr: expr, kind: flint.AttributeBoolean}, true
 }

@@ -34,7 +34,7 @@ func (s *Store) sweepBuried(ctx context.Context) {
 		case <-retry.C:
 		}
 		if err := s.sweepOnce(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, flint.ErrShuttingDown) {
-			s.log.Warn("the rows of deleted functions could not be removed", slog.Any("err", err))
+			s.log.WarnContext(ctx, "the rows of deleted functions could not be removed", slog.Any("err", err))
 			retry.Reset(sweepRetry)
 		}
 	}

@@ -352,7 +352,7 @@ func (t *tx) exec(ctx context.Context, query string, args ...any) error {
 
 // count executes a statement and returns how many rows it changed.
 func (t *tx) count(ctx context.Context, query string, args ...any) (int, error) {
-	s, err := t.prepared(ctx, query)
+	s, err := t.prepared(ctx, query) //nolint:sqlclosecheck // the writer keeps it
 	if err != nil {
 		return 0, err
 	}
@@ -366,7 +366,7 @@ func (t *tx) count(ctx context.Context, query string, args ...any) (int, error) 
 
 // one reads one row and reports whether there is one.
 func (t *tx) one(ctx context.Context, query string, args []any, scan func(scanner) error) (bool, error) {
-	s, err := t.prepared(ctx, query)
+	s, err := t.prepared(ctx, query) //nolint:sqlclosecheck // the writer keeps it
 	if err != nil {
 		return false, err
 	}
@@ -381,7 +381,7 @@ func (t *tx) one(ctx context.Context, query string, args []any, scan func(scanne
 }
 
 func (t *tx) each(ctx context.Context, query string, args []any, scan func(scanner) error) error {
-	s, err := t.prepared(ctx, query)
+	s, err := t.prepared(ctx, query) //nolint:sqlclosecheck // the writer keeps it
 	if err != nil {
 		return err
 	}

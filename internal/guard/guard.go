@@ -37,7 +37,7 @@ exit 0`
 
 // New starts the process. The caller closes the guard.
 func New(log *slog.Logger) (*Guard, error) {
-	g := &Guard{log: log, cmd: exec.Command("/bin/sh", "-c", guardScript)}
+	g := &Guard{log: log, cmd: exec.Command("/bin/sh", "-c", guardScript)} //nolint:noctx // it outlives this process
 	g.cmd.Env, g.cmd.Dir = []string{}, "/"
 	g.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	var err error

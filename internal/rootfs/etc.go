@@ -16,26 +16,26 @@ import (
 const Inside = "/run/flint/etc"
 
 // systemDirs are shown read-only one by one, so that /usr/local can be put together by the spec.
-var systemDirs = []string{
+var systemDirs = []string{ //nolint:gochecknoglobals // read only
 	"/usr/bin", "/usr/sbin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libexec", "/usr/share", "/usr/include",
 }
 
 // rootLinks are symbolic links on today's systems and directories on others.
-var rootLinks = []string{"/bin", "/sbin", "/lib", "/lib32", "/lib64"}
+var rootLinks = []string{"/bin", "/sbin", "/lib", "/lib32", "/lib64"} //nolint:gochecknoglobals // read only
 
 // etcDirs are shown read-only. Of /etc/ssl only what is public: keys lie beside it.
-var etcDirs = []string{
+var etcDirs = []string{ //nolint:gochecknoglobals // read only
 	"/etc/ssl/certs", "/etc/ca-certificates", "/etc/pki/ca-trust", "/etc/pki/tls/certs", "/etc/alternatives",
 }
 
 // etcFiles are copied, because a name in /etc is often replaced as a whole and a mount would keep the old file.
-var etcFiles = []string{
+var etcFiles = []string{ //nolint:gochecknoglobals // read only
 	"resolv.conf", "ld.so.cache", "ld.so.conf", "localtime", "mime.types", "protocols", "services", "os-release",
 	"ssl/openssl.cnf", "ssl/cert.pem", "pki/tls/cert.pem", "pki/tls/openssl.cnf",
 }
 
 // etcOwn are the files of /etc that say who is there: nobody but the sandbox.
-var etcOwn = map[string]string{
+var etcOwn = map[string]string{ //nolint:gochecknoglobals // read only
 	"passwd": "root:x:0:0:root:/:/usr/sbin/nologin\nflint:x:1000:1000:flint:/tmp:/bin/sh\n" +
 		"nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
 	"group":         "root:x:0:\nflint:x:1000:\nnogroup:x:65534:\n",
@@ -81,7 +81,7 @@ func (b *Etc) Refresh() ([]string, error) {
 	files := etcFiles
 	more, _ := filepath.Glob("/etc/ld.so.conf.d/*.conf") // the pattern is well-formed
 	for _, m := range more {
-		files = append(files[:len(files):len(files)], strings.TrimPrefix(m, "/etc/"))
+		files = append(slices.Clip(files), strings.TrimPrefix(m, "/etc/"))
 	}
 	for _, name := range files {
 		info, err := os.Stat(filepath.Join("/etc", name))
@@ -119,7 +119,7 @@ func (b *Etc) put(name string, text []byte) error {
 		}
 	}
 	tmp := to + ".new"
-	if err := errors.Join(os.WriteFile(tmp, text, 0o644), os.Chmod(tmp, 0o644), os.Rename(tmp, to)); err != nil {
+	if err := errors.Join(os.WriteFile(tmp, text, 0o644), os.Chmod(tmp, 0o644), os.Rename(tmp, to)); err != nil { //nolint:gosec // the names are those of this file
 		return err
 	}
 	if !slices.Contains(b.names, name) {

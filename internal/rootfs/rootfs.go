@@ -1,7 +1,10 @@
 // Package rootfs is what sandboxes see of the host's system: programs, libraries and the public part of /etc.
 package rootfs
 
-import "os"
+import (
+	"os"
+	"slices"
+)
 
 // System is what there is to show beside the files of [Etc].
 type System struct {
@@ -12,7 +15,7 @@ type System struct {
 // Look finds it.
 func Look() System {
 	s := System{Links: map[string]string{}}
-	for _, dir := range append(systemDirs[:len(systemDirs):len(systemDirs)], etcDirs...) {
+	for _, dir := range append(slices.Clip(systemDirs), etcDirs...) {
 		if info, err := os.Stat(dir); err == nil && info.IsDir() {
 			s.Dirs = append(s.Dirs, dir)
 		}

@@ -36,7 +36,7 @@ const namespaceFlags = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWU
 
 // refused are the calls that no function needs and that widen what the kernel shows to it. All fail without
 // capabilities too, or nearly so; their code is not entered at all this way.
-var refused = append([]uint32{
+var refused = append([]uint32{ //nolint:gochecknoglobals // read only
 	unix.SYS_MOUNT, unix.SYS_UMOUNT2, unix.SYS_PIVOT_ROOT, unix.SYS_CHROOT, unix.SYS_OPEN_TREE, unix.SYS_MOVE_MOUNT,
 	unix.SYS_FSOPEN, unix.SYS_FSCONFIG, unix.SYS_FSMOUNT, unix.SYS_FSPICK, unix.SYS_MOUNT_SETATTR,
 	unix.SYS_UNSHARE, unix.SYS_SETNS,
@@ -50,7 +50,7 @@ var refused = append([]uint32{
 }, refusedHere...)
 
 // absent are the calls that programs do without when the kernel says that it does not know them.
-var absent = []uint32{
+var absent = []uint32{ //nolint:gochecknoglobals // read only
 	unix.SYS_CLONE3, // its flags are behind a pointer, where a filter cannot look; the C library falls back to clone
 	unix.SYS_USERFAULTFD, unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER,
 }

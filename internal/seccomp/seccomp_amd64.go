@@ -11,7 +11,7 @@ const (
 	foreignBit = 0x40000000 // set in the numbers of the x32 calls
 )
 
-var refusedHere = []uint32{
+var refusedHere = []uint32{ //nolint:gochecknoglobals // read only
 	unix.SYS_IOPL, unix.SYS_IOPERM, unix.SYS_MODIFY_LDT, unix.SYS_USELIB, unix.SYS_CREATE_MODULE,
 	unix.SYS_GET_KERNEL_SYMS, unix.SYS_QUERY_MODULE, unix.SYS__SYSCTL, unix.SYS_USTAT, unix.SYS_SYSFS, unix.SYS_VSERVER,
 }

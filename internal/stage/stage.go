@@ -89,13 +89,13 @@ func dropForeignMounts(needed []string) {
 			points = append(points, f[4])
 		}
 	}
-	for i := len(points) - 1; i >= 0; i-- { // later mounts lie on earlier ones
+	for _, point := range slices.Backward(points) { // later mounts lie on earlier ones
 		wanted := false
 		for _, k := range keep {
-			wanted = wanted || Within(points[i], k) || Within(k, points[i])
+			wanted = wanted || Within(point, k) || Within(k, point)
 		}
 		if !wanted {
-			_ = unix.Unmount(points[i], unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+			_ = unix.Unmount(point, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -51,23 +50,29 @@ func HostRoot(uidMap string, id int) bool {
 	return false
 }
 
-// Give makes the tree at dir the user's, with all that is in it.
-func Give(dir string, id int) error {
-	err := filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
+// Give makes a user the owner of a tree. It stays inside the tree, whatever somebody who can write there does meanwhile.
+func Give(dir string, id int) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("give %s to the sandbox: %w", dir, err)
+		}
+	}()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return fs.WalkDir(root.FS(), ".", func(name string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		info, err := e.Info()
+		info, err := root.Lstat(name)
 		if err != nil {
 			return err
 		}
 		if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) == id && int(st.Gid) == id {
 			return nil
 		}
-		return os.Lchown(name, id, id)
+		return root.Lchown(name, id, id)
 	})
-	if err != nil {
-		return fmt.Errorf("give %s to the sandbox: %w", dir, err)
-	}
-	return nil
 }

@@ -93,7 +93,7 @@ func TestUnprivileged(t *testing.T) {
 		t.Skip("the suite takes a while")
 	}
 	const nobody = 65534
-	dir, err := os.MkdirTemp("/tmp", "flint-unprivileged-") // t.TempDir's parents are closed to others
+	dir, err := os.MkdirTemp("/tmp", "flint-unprivileged-") //nolint:usetesting // t.TempDir's parents are closed to others
 	if err != nil {
 		t.Fatal(err)
 	}

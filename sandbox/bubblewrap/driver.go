@@ -155,7 +155,7 @@ func (d *Driver) prepare(first uint32) {
 }
 
 func version(program string) (string, error) {
-	cmd := exec.Command(program, "--version")
+	cmd := exec.Command(program, "--version") //nolint:noctx // it has a deadline of its own
 	var out strings.Builder
 	cmd.Stdout = &out
 	if err := cmd.Start(); err != nil {

@@ -93,7 +93,7 @@ func TestSeccomp(t *testing.T) {
 func TestToolchains(t *testing.T) {
 	d := open(t)
 	goRoot, _ := exec.Command("go", "env", "GOROOT").Output()
-	work, err := os.MkdirTemp("", "flint-toolchains-")
+	work, err := os.MkdirTemp("", "flint-toolchains-") //nolint:usetesting // t.TempDir's parents are closed to others
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path"
@@ -99,7 +100,7 @@ func (s *running) end() {
 	for deadline := time.Now().Add(endTimeout); ; {
 		left := time.Until(deadline)
 		if left <= 0 {
-			s.driver.log.Error("a sandbox does not end", "sandbox", s.spec.ID, "pid", s.pid)
+			s.driver.log.Error("a sandbox does not end", slog.String("sandbox", s.spec.ID), slog.Int("pid", s.pid))
 			return
 		}
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(s.pidfd), Events: unix.POLLIN}}, int(left.Milliseconds())+1)

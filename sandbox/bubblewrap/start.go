@@ -220,7 +220,7 @@ func (s *running) launch(l *launch) error {
 			return err
 		}
 	}
-	cmd := exec.Command(s.driver.program, l.args...)
+	cmd := exec.Command(s.driver.program, l.args...) //nolint:noctx // it ends when the sandbox is closed
 	cmd.Env, cmd.Dir = []string{}, "/"
 	cmd.ExtraFiles = l.theirs
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.io.Theirs[0], s.io.Theirs[1], s.io.Theirs[2]

@@ -112,7 +112,7 @@ func (u *users) close() {
 // makeSpace makes a user namespace in which insideID is the host's id. A process has to be in it while it is opened;
 // cat waits for its input for as long as that takes.
 func makeSpace(id int) (*os.File, error) {
-	cmd := exec.Command("cat")
+	cmd := exec.Command("cat") //nolint:noctx // it is killed below
 	cmd.Env = []string{}
 	maps := []syscall.SysProcIDMap{{ContainerID: insideID, HostID: id, Size: 1}}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: maps, GidMappings: maps}
