@@ -58,9 +58,11 @@ type Config struct {
 	BootstrapKey     Secret
 	Secret           Secret
 
-	Sandbox    string
-	Insecure   bool
-	Bubblewrap string
+	Sandbox      string
+	Insecure     bool
+	Bubblewrap   string
+	OCIRuntime   string
+	SandboxFloor string
 
 	Environment    string
 	ResponseFormat string
@@ -125,9 +127,11 @@ func (c *Config) Settings() []Setting {
 		{"bootstrap-key", "FLINT_BOOTSTRAP_KEY", nil, "", "API key with every scope for the bootstrap project, standard_ and hexadecimal digits", &c.BootstrapKey},
 		{"secret", "FLINT_SECRET", []string{"_APP_OPENSSL_KEY_V1"}, "", "what variables and keys are encrypted and signed with; empty: made once and kept in the data directory", &c.Secret},
 
-		{"sandbox", "FLINT_SANDBOX", nil, "bubblewrap", "what keeps functions apart: bubblewrap or none", &c.Sandbox},
+		{"sandbox", "FLINT_SANDBOX", nil, "bubblewrap", "what keeps functions apart: bubblewrap, oci or none", &c.Sandbox},
 		{"insecure-no-sandbox", "FLINT_INSECURE_NO_SANDBOX", nil, "false", "allow --sandbox=none, which isolates nothing: for development only", &c.Insecure},
 		{"bubblewrap", "FLINT_BUBBLEWRAP", nil, "", "path of bwrap; empty: looked for on the path", &c.Bubblewrap},
+		{"oci-runtime", "FLINT_OCI_RUNTIME", nil, "", "name or path of runc, crun or runsc for --sandbox=oci; empty: the first of them on the path", &c.OCIRuntime},
+		{"sandbox-floor", "FLINT_SANDBOX_FLOOR", nil, "", "worst grade of flint probe with which the node starts: A, B, C or D; empty: it does not ask", &c.SandboxFloor},
 
 		{"environment", "FLINT_ENVIRONMENT", []string{"_APP_ENV"}, "production", "production, or development: errors of the API carry their causes, also those that are nobody's business", &c.Environment},
 		{"response-format", "FLINT_RESPONSE_FORMAT", []string{"_APP_SYSTEM_RESPONSE_FORMAT"}, "", "version whose shapes clients get who do not say one, such as 1.8.0; empty: the newest", &c.ResponseFormat},
@@ -284,13 +288,19 @@ var versionPattern = regexp.MustCompile(`^\d{1,4}[.]\d{1,4}[.]\d{1,4}$`)
 // check says what does not fit together, and fills in what follows from the rest.
 func (c *Config) check() error {
 	switch c.Sandbox {
-	case "bubblewrap":
+	case "bubblewrap", "oci":
 	case "none":
 		if !c.Insecure {
 			return fmt.Errorf("--sandbox=none isolates nothing: functions can read and do whatever this process can. Add --insecure-no-sandbox if that is what you want")
 		}
 	default:
-		return fmt.Errorf("--sandbox=%s: bubblewrap and none are possible", c.Sandbox)
+		return fmt.Errorf("--sandbox=%s: bubblewrap, oci and none are possible", c.Sandbox)
+	}
+	if c.SandboxFloor != "" && (len(c.SandboxFloor) != 1 || !strings.Contains("ABCD", c.SandboxFloor)) {
+		return fmt.Errorf("--sandbox-floor=%s: A, B, C and D are possible", c.SandboxFloor)
+	}
+	if c.SandboxFloor != "" && c.Sandbox == "none" {
+		return fmt.Errorf("--sandbox-floor=%s: --sandbox=none is below every floor", c.SandboxFloor)
 	}
 	if (c.BootstrapProject == "") != (c.BootstrapKey == "") {
 		return fmt.Errorf("FLINT_BOOTSTRAP_PROJECT and FLINT_BOOTSTRAP_KEY go together")

@@ -43,7 +43,7 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 		want string
 	}{
 		{nil, []string{"--sandbox=none"}, "--insecure-no-sandbox"},
-		{nil, []string{"--sandbox=docker"}, "bubblewrap and none"},
+		{nil, []string{"--sandbox=docker"}, "bubblewrap, oci and none"},
 		{map[string]string{"FLINT_MAX_WORKERS": "many"}, nil, "FLINT_MAX_WORKERS"},
 		{map[string]string{"_APP_FUNCTIONS_TIMEOUT": "soon"}, nil, "_APP_FUNCTIONS_TIMEOUT"},
 		{map[string]string{"_APP_ENV": "staging"}, nil, "production and development"},

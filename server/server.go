@@ -84,6 +84,9 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		return err
 	}
 	defer driver.Close()
+	if err := askFloor(ctx, c, driver, logger); err != nil {
+		return err
+	}
 	files, err := runtimes.Unpack(filepath.Join(c.Data, "runtimes"))
 	if err != nil {
 		return err

@@ -1,4 +1,6 @@
-package bubblewrap
+// Package seccomp is the system calls that code in sandboxes may make: as a filter that the kernel reads, and as rules for
+// runtimes that make their own.
+package seccomp
 
 import (
 	"encoding/binary"
@@ -53,8 +55,15 @@ var absent = []uint32{ //nolint:gochecknoglobals // read only
 	unix.SYS_USERFAULTFD, unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER,
 }
 
-// filter returns the seccomp program, as the kernel reads it, or nothing on an architecture that has none here.
-func filter() ([]byte, error) {
+// commands are the ioctls that are refused: TIOCSTI types into a terminal, TIOCLINUX pastes into a console; either
+// commands whoever sits before it.
+var commands = []uint32{unix.TIOCSTI, unix.TIOCLINUX}
+
+// families are the sockets there are, beside netlink for routing, from which libraries learn the interfaces.
+var families = []uint32{unix.AF_UNIX, unix.AF_INET, unix.AF_INET6}
+
+// Filter returns the seccomp program, as the kernel reads it, or nothing on an architecture that has none here.
+func Filter() ([]byte, error) {
 	if auditArch == 0 {
 		return nil, nil
 	}
@@ -96,22 +105,25 @@ func program() []bpf.Instruction {
 	p = append(p,
 		skipUnless(bpf.JumpEqual, unix.SYS_CLONE, 4),
 		load(offArg0), skipUnless(bpf.JumpBitsSet, namespaceFlags, 1), ret(actErrno(unix.EPERM)), ret(actAllow),
-
-		// TIOCSTI types into a terminal, TIOCLINUX pastes into a console: either commands whoever sits before it.
-		skipUnless(bpf.JumpEqual, unix.SYS_IOCTL, 6),
-		load(offArg1), skipUnless(bpf.JumpEqual, unix.TIOCSTI, 1), ret(actErrno(unix.EPERM)),
-		skipUnless(bpf.JumpEqual, unix.TIOCLINUX, 1), ret(actErrno(unix.EPERM)), ret(actAllow),
-
+		skipUnless(bpf.JumpEqual, unix.SYS_IOCTL, uint8(2+2*len(commands))), load(offArg1))
+	for _, c := range commands {
+		p = append(p, skipUnless(bpf.JumpEqual, c, 1), ret(actErrno(unix.EPERM)))
+	}
+	p = append(p, ret(actAllow),
 		skipUnless(bpf.JumpNotEqual, unix.SYS_SOCKET, 1), ret(actAllow),
-		load(offArg0),
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.AF_UNIX, SkipTrue: 6},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.AF_INET, SkipTrue: 5},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.AF_INET6, SkipTrue: 4},
+		load(offArg0))
+	for _, f := range families {
+		p = append(p, skipUnless(bpf.JumpEqual, f, 1), ret(actAllow))
+	}
+	p = append(p,
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.AF_NETLINK, SkipTrue: 2},
-		load(offArg2), // of netlink only routing, from which libraries learn the interfaces
+		load(offArg2),
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.NETLINK_ROUTE, SkipTrue: 1},
 		ret(actErrno(unix.EAFNOSUPPORT)),
 		ret(actAllow),
 	)
 	return p
 }
+
+// Known says whether there is a profile for this architecture.
+func Known() bool { return auditArch != 0 }

@@ -1,4 +1,5 @@
-package bubblewrap
+// Package guard ends sandboxes when the node that started them is killed.
+package guard
 
 import (
 	"fmt"
@@ -9,9 +10,10 @@ import (
 	"syscall"
 )
 
-// guard is a process that outlives Flint when Flint is killed, and then ends its sandboxes. The kernel's signal at the
-// death of a parent does not do it: a sandbox runs as another user than bubblewrap, which may not signal it.
-type guard struct {
+// Guard is a process that outlives Flint when Flint is killed, and then ends its sandboxes. The kernel's signal at the
+// death of a parent does not do it: a sandbox runs as another user than what started it, which may not signal it.
+// A nil Guard guards nothing. It is safe for concurrent use.
+type Guard struct {
 	log *slog.Logger
 	cmd *exec.Cmd
 
@@ -33,8 +35,9 @@ done
 for pid in $live; do kill -9 "$pid" 2>/dev/null; done
 exit 0`
 
-func newGuard(log *slog.Logger) (*guard, error) {
-	g := &guard{log: log, cmd: exec.Command("/bin/sh", "-c", guardScript)} //nolint:noctx // it outlives this process
+// New starts the process. The caller closes the guard.
+func New(log *slog.Logger) (*Guard, error) {
+	g := &Guard{log: log, cmd: exec.Command("/bin/sh", "-c", guardScript)} //nolint:noctx // it outlives this process
 	g.cmd.Env, g.cmd.Dir = []string{}, "/"
 	g.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	var err error
@@ -47,11 +50,11 @@ func newGuard(log *slog.Logger) (*guard, error) {
 	return g, nil
 }
 
-// watch puts a process on the list; forget takes it off.
-func (g *guard) watch(pid int)  { g.tell('+', pid) }
-func (g *guard) forget(pid int) { g.tell('-', pid) }
+// Watch puts a process on the list; Forget takes it off.
+func (g *Guard) Watch(pid int)  { g.tell('+', pid) }
+func (g *Guard) Forget(pid int) { g.tell('-', pid) }
 
-func (g *guard) tell(op byte, pid int) {
+func (g *Guard) tell(op byte, pid int) {
 	if g == nil {
 		return
 	}
@@ -66,8 +69,8 @@ func (g *guard) tell(op byte, pid int) {
 	}
 }
 
-// close ends the guard. What is still on its list ends with it.
-func (g *guard) close() error {
+// Close ends the guard. What is still on its list ends with it.
+func (g *Guard) Close() error {
 	if g == nil {
 		return nil
 	}

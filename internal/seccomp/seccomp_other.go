@@ -1,6 +1,6 @@
 //go:build !amd64 && !arm64
 
-package bubblewrap
+package seccomp
 
 const (
 	auditArch  = 0
@@ -8,3 +8,5 @@ const (
 )
 
 var refusedHere []uint32
+
+const calls = ""

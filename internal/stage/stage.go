@@ -1,4 +1,4 @@
-package bubblewrap
+package stage
 
 import (
 	"errors"
@@ -10,39 +10,38 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"flint/sandbox"
 )
 
-// stageRoot is where the launcher's mount namespace, and only that, has a small file system with the sources of the
-// sandboxes that are being started. The sources need it because bubblewrap looks for them as the sandbox's user, who
+// Root is where the launcher's mount namespace, and only that, has a small file system with the sources of the
+// sandboxes that are being started. The sources need it because runtimes look for them as the sandbox's user, who
 // cannot pass the directories that lead to them on the host. Bubblewrap itself works in /tmp: it always exists.
-const stageRoot = "/tmp"
+const Root = "/tmp"
 
-// rooms are the two mount namespaces of the launcher's thread. Bubblewrap starts in the first: it copies that and reads
+// Rooms are the two mount namespaces of the launcher's thread. Sandboxes start in the first: bubblewrap copies that and reads
 // its list of mounts again and again, so that it is kept short. In the second lie, for as long as the sandboxes live,
 // the mounts that reach into them.
-type rooms struct {
+type Rooms struct {
 	start, keep *os.File
 }
 
-// newRooms makes both, with a stage, and leaves the calling thread, which must be locked, in the first. It fails without
-// the capability to do so, which is how an unprivileged host is found out.
-func newRooms(bubblewrap string) (_ *rooms, err error) {
+// NewRooms makes both, with a stage, and leaves the calling thread, which must be locked, in the first. It fails without
+// the capability to do so, which is how an unprivileged host is found out. Of the host's mounts it keeps those of the
+// system and those at, above and below needed.
+func NewRooms(needed ...string) (_ *Rooms, err error) {
 	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS); err != nil {
 		return nil, fmt.Errorf("make a mount namespace: %w", err)
 	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return nil, fmt.Errorf("make mounts private: %w", err)
 	}
-	if err := unix.Mount("flint", stageRoot, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0755"); err != nil {
+	if err := unix.Mount("flint", Root, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0755"); err != nil {
 		return nil, fmt.Errorf("mount the stage: %w", err)
 	}
-	dropForeignMounts(bubblewrap)
-	r := &rooms{}
+	dropForeignMounts(needed)
+	r := &Rooms{}
 	defer func() {
 		if err != nil {
-			r.close()
+			r.Close()
 		}
 	}()
 	if r.keep, err = os.Open(ownMounts); err != nil {
@@ -57,8 +56,8 @@ func newRooms(bubblewrap string) (_ *rooms, err error) {
 
 const ownMounts = "/proc/thread-self/ns/mnt"
 
-// inKeep runs f in the second namespace.
-func (r *rooms) inKeep(f func() error) (err error) {
+// InKeep runs f in the second namespace.
+func (r *Rooms) InKeep(f func() error) (err error) {
 	if err := unix.Setns(int(r.keep.Fd()), unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("enter a mount namespace: %w", err)
 	}
@@ -66,7 +65,8 @@ func (r *rooms) inKeep(f func() error) (err error) {
 	return f()
 }
 
-func (r *rooms) close() {
+// Close gives both up.
+func (r *Rooms) Close() {
 	for _, f := range []*os.File{r.start, r.keep} {
 		if f != nil {
 			_ = f.Close()
@@ -76,12 +76,13 @@ func (r *rooms) close() {
 
 // dropForeignMounts takes the mounts out of the calling thread's namespace that no sandbox needs. Bubblewrap reads the
 // list of mounts once for every path that it shows, so that a host with hundreds of them would start sandboxes slowly.
-func dropForeignMounts(bubblewrap string) {
+func dropForeignMounts(needed []string) {
 	b, err := os.ReadFile("/proc/thread-self/mountinfo")
 	if err != nil {
 		return
 	}
-	keep := []string{stageRoot, "/proc", "/dev", "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/nix", "/gnu", bubblewrap}
+	keep := []string{Root, "/proc", "/dev", "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/nix", "/gnu"}
+	keep = append(keep, needed...)
 	var points []string
 	for line := range strings.Lines(string(b)) {
 		if f := strings.Fields(line); len(f) > 4 && !strings.Contains(f[4], `\`) {
@@ -89,29 +90,29 @@ func dropForeignMounts(bubblewrap string) {
 		}
 	}
 	for _, point := range slices.Backward(points) { // later mounts lie on earlier ones
-		needed := false
+		wanted := false
 		for _, k := range keep {
-			needed = needed || within(point, k) || within(k, point)
+			wanted = wanted || Within(point, k) || Within(k, point)
 		}
-		if !needed {
+		if !wanted {
 			_ = unix.Unmount(point, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 		}
 	}
 }
 
-// within says whether name is dir or lies below it.
-func within(name, dir string) bool {
+// Within says whether name is dir or lies below it.
+func Within(name, dir string) bool {
 	return name == dir || strings.HasPrefix(name, strings.TrimSuffix(dir, "/")+"/")
 }
 
-// tree is a detached copy of a mount: a file descriptor that keeps a piece of the host's file system at hand.
-type tree struct {
+// Tree is a detached copy of a mount: a file descriptor that keeps a piece of the host's file system at hand.
+type Tree struct {
 	file *os.File
 	dir  bool
 }
 
-// openTree copies the mount at source. Nothing that is mounted into the copy later shows on the host.
-func openTree(source string, recursive bool, attr uint64) (*tree, error) {
+// OpenTree copies the mount at source. Nothing that is mounted into the copy later shows on the host.
+func OpenTree(source string, recursive bool, attr uint64) (*Tree, error) {
 	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
 	deep := uint(0)
 	if recursive {
@@ -122,7 +123,7 @@ func openTree(source string, recursive bool, attr uint64) (*tree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s for mounting: %w", source, err)
 	}
-	t := &tree{file: os.NewFile(uintptr(fd), source)}
+	t := &Tree{file: os.NewFile(uintptr(fd), source)}
 	var st unix.Stat_t
 	if err = unix.Fstat(fd, &st); err == nil {
 		t.dir = st.Mode&unix.S_IFMT == unix.S_IFDIR
@@ -136,12 +137,12 @@ func openTree(source string, recursive bool, attr uint64) (*tree, error) {
 }
 
 // at mounts the tree on the file or directory that target is open on. It acts on the calling thread's namespace.
-func (t *tree) at(target *os.File) error {
+func (t *Tree) at(target *os.File) error {
 	return unix.MoveMount(int(t.file.Fd()), "", int(target.Fd()), "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
 }
 
 // on mounts the tree on the file or directory name, which is no link.
-func (t *tree) on(name string) error {
+func (t *Tree) on(name string) error {
 	at, err := os.OpenFile(name, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
@@ -149,71 +150,73 @@ func (t *tree) on(name string) error {
 	return errors.Join(t.at(at), at.Close())
 }
 
-// remove takes the mount away, if it got anywhere, and gives the copy up.
-func (t *tree) remove() error {
+// Remove takes the mount away, if it got anywhere, and gives the copy up.
+func (t *Tree) Remove() error {
 	err := t.detach()
 	if errors.Is(err, unix.EINVAL) {
 		err = nil
 	}
-	return errors.Join(err, t.close())
+	return errors.Join(err, t.Close())
 }
 
 // detach takes the mount away again. The path goes through the descriptor, so that nobody can put another thing there.
-func (t *tree) detach() error {
+func (t *Tree) detach() error {
 	return unix.Unmount("/proc/thread-self/fd/"+strconv.Itoa(int(t.file.Fd())), unix.MNT_DETACH)
 }
 
-// close gives the copy up. What is mounted stays mounted.
-func (t *tree) close() error { return t.file.Close() }
+// Close gives the copy up. What is mounted stays mounted.
+func (t *Tree) Close() error { return t.file.Close() }
 
-// stage is the sources of one sandbox in the launcher's namespaces. Its methods run on the launcher's thread.
-type stage struct {
-	rooms   *rooms
+// Stage is the sources of one sandbox in the launcher's namespaces. Its methods run on the launcher's thread.
+type Stage struct {
+	rooms   *Rooms
 	dir     string
-	sources []*source // one for each mount of the spec
+	sources []*Source // one for each mount of the spec
 }
 
-type source struct {
-	tree   *tree
+// Source is a tree that a sandbox is to see.
+type Source struct {
+	tree   *Tree
 	shared bool  // stays until the end, in the second namespace
-	guest  *tree // the twin of a shared one in the first
+	guest  *Tree // the twin of a shared one in the first
+	attr   uint64
 }
 
-// openSources copies the mounts at the sources, as the host shows them.
-func openSources(mounts []sandbox.Mount) ([]*source, error) {
-	var out []*source
-	for _, m := range mounts {
-		t, err := openTree(m.Source, true, 0)
-		if err != nil {
-			for _, s := range out {
-				err = errors.Join(err, s.tree.close())
-			}
-			return nil, err
-		}
-		out = append(out, &source{tree: t, shared: m.Propagate})
-	}
-	return out, nil
+// NewSource makes a source of a tree, which belongs to it from now on. One that is shared stays on the stage until Clear,
+// and Bind may mount into it.
+func NewSource(t *Tree, shared bool) *Source { return &Source{tree: t, shared: shared} }
+
+// ReadOnly makes what the sandbox sees of the source read-only, also when it is shared and Bind makes directories in it.
+func (src *Source) ReadOnly() { src.attr |= unix.MOUNT_ATTR_RDONLY }
+
+// Close gives up a source that is on no stage.
+func (src *Source) Close() error { return src.tree.Close() }
+
+// New makes the stage of one sandbox, whose id is a name that no other has. It is empty until Set.
+func New(rooms *Rooms, id string, sources []*Source) *Stage {
+	return &Stage{rooms: rooms, dir: path.Join(Root, id), sources: sources}
 }
 
-func (s *stage) path(i int) string { return path.Join(s.dir, strconv.Itoa(i)) }
+// Path is where the i-th source is.
+func (s *Stage) Path(i int) string { return path.Join(s.dir, strconv.Itoa(i)) }
 
-// set mounts the sources on the stage. What it has set when it fails, clear takes away.
-func (s *stage) set() error {
+// Set mounts the sources on the stage. What it has set when it fails, Clear takes away.
+func (s *Stage) Set() error {
 	if err := os.Mkdir(s.dir, 0o755); err != nil {
 		return err
 	}
 	for i, src := range s.sources {
-		if err := mountpoint(s.path(i), src.tree.dir); err != nil {
+		if err := mountpoint(s.Path(i), src.tree.dir); err != nil {
 			return err
 		}
 		mount := src.tree
 		if src.shared {
-			if err := s.rooms.inKeep(func() error { return src.share(s.path(i)) }); err != nil {
+			if err := s.rooms.InKeep(func() error { return src.share(s.Path(i)) }); err != nil {
 				return fmt.Errorf("share %s: %w", src.tree.file.Name(), err)
 			}
 			mount = src.guest
 		}
-		if err := mount.on(s.path(i)); err != nil {
+		if err := mount.on(s.Path(i)); err != nil {
 			return fmt.Errorf("stage %s: %w", src.tree.file.Name(), err)
 		}
 	}
@@ -222,7 +225,7 @@ func (s *stage) set() error {
 
 // share mounts the source in the second namespace, where it stays, and takes a twin of it for the first. The sandbox
 // gets a mount that follows both; what Bind mounts on one of them shows there.
-func (src *source) share(at string) error {
+func (src *Source) share(at string) error {
 	if err := src.tree.on(at); err != nil {
 		return err
 	}
@@ -233,8 +236,11 @@ func (src *source) share(at string) error {
 	if err != nil {
 		return err
 	}
-	src.guest = &tree{file: os.NewFile(uintptr(fd), at), dir: src.tree.dir}
-	return nil
+	src.guest = &Tree{file: os.NewFile(uintptr(fd), at), dir: src.tree.dir}
+	if src.attr == 0 {
+		return nil
+	}
+	return unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: src.attr})
 }
 
 func mountpoint(name string, dir bool) error {
@@ -248,37 +254,37 @@ func mountpoint(name string, dir bool) error {
 	return f.Close()
 }
 
-// strike takes off the stage what the sandbox, once it is there, holds itself.
-func (s *stage) strike() error {
+// Strike takes off the stage what the sandbox, once it is there, holds itself.
+func (s *Stage) Strike() error {
 	var errs []error
 	for _, src := range s.sources {
 		if !src.shared && src.tree != nil {
-			errs = append(errs, src.tree.remove())
+			errs = append(errs, src.tree.Remove())
 			src.tree = nil
 		}
 		if src.guest != nil {
-			errs = append(errs, src.guest.remove())
+			errs = append(errs, src.guest.Remove())
 			src.guest = nil
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// clear takes everything away.
-func (s *stage) clear() error {
-	errs := []error{s.strike()}
-	errs = append(errs, s.rooms.inKeep(func() error {
+// Clear takes everything away.
+func (s *Stage) Clear() error {
+	errs := []error{s.Strike()}
+	errs = append(errs, s.rooms.InKeep(func() error {
 		var errs []error
 		for _, src := range s.sources {
 			if src.tree != nil {
-				errs = append(errs, src.tree.remove())
+				errs = append(errs, src.tree.Remove())
 				src.tree = nil
 			}
 		}
 		return errors.Join(errs...)
 	}))
 	for i := range s.sources {
-		if err := os.Remove(s.path(i)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := os.Remove(s.Path(i)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, err)
 		}
 	}
@@ -288,26 +294,26 @@ func (s *stage) clear() error {
 	return errors.Join(errs...)
 }
 
-// bound is one tree that Bind mounted.
-type bound struct {
-	tree *tree
+// Bound is one tree that Bind mounted.
+type Bound struct {
+	tree *Tree
 	root *os.Root // the staged source it was mounted below
 	rel  string
 	made bool // the directory at rel is ours
 }
 
-// bind mounts t at rel below the i-th source, in the second namespace. The way there is walked inside of that source: the sandbox may be able to
+// Bind mounts t at rel below the i-th source, in the second namespace. The way there is walked inside of that source: the sandbox may be able to
 // write it, and a link in it must not lead the mount to another place of the host.
-func (s *stage) bind(i int, rel string, t *tree) (b *bound, err error) {
-	err = s.rooms.inKeep(func() error {
-		b, err = bind(s.path(i), rel, t)
+func (s *Stage) Bind(i int, rel string, t *Tree) (b *Bound, err error) {
+	err = s.rooms.InKeep(func() error {
+		b, err = bind(s.Path(i), rel, t)
 		return err
 	})
 	return b, err
 }
 
-func bind(dir, rel string, t *tree) (_ *bound, err error) {
-	b := &bound{tree: t, rel: rel}
+func bind(dir, rel string, t *Tree) (_ *Bound, err error) {
+	b := &Bound{tree: t, rel: rel}
 	if b.root, err = os.OpenRoot(dir); err != nil {
 		return nil, err
 	}
@@ -336,9 +342,9 @@ func bind(dir, rel string, t *tree) (_ *bound, err error) {
 	return b, nil
 }
 
-// unbind takes away what bind mounted.
-func (s *stage) unbind(bounds []*bound) error {
-	return s.rooms.inKeep(func() error {
+// Unbind takes away what Bind mounted.
+func (s *Stage) Unbind(bounds []*Bound) error {
+	return s.rooms.InKeep(func() error {
 		var errs []error
 		for _, b := range slices.Backward(bounds) {
 			errs = append(errs, b.undo())
@@ -348,8 +354,8 @@ func (s *stage) unbind(bounds []*bound) error {
 }
 
 // undo runs in the second namespace.
-func (b *bound) undo() error {
-	errs := []error{b.tree.remove()}
+func (b *Bound) undo() error {
+	errs := []error{b.tree.Remove()}
 	if b.made {
 		_ = b.root.Remove(b.rel) // the process may have filled it, if it could; then it belongs to the caller
 	}

@@ -1,4 +1,4 @@
-package bubblewrap
+package rootfs
 
 import (
 	"errors"
@@ -10,6 +10,10 @@ import (
 	"sync"
 	"time"
 )
+
+// Inside is where a sandbox finds the directory that its links in /etc point into. /etc itself can be added to by the
+// spec, because it is no mount.
+const Inside = "/run/flint/etc"
 
 // systemDirs are shown read-only one by one, so that /usr/local can be put together by the spec.
 var systemDirs = []string{ //nolint:gochecknoglobals // read only
@@ -40,8 +44,8 @@ var etcOwn = map[string]string{ //nolint:gochecknoglobals // read only
 	"nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n",
 }
 
-// base is the directory that all sandboxes of a driver share their /etc from.
-type base struct {
+// Etc is the directory that all sandboxes of a driver share their /etc from.
+type Etc struct {
 	dir string
 
 	mu     sync.Mutex
@@ -54,8 +58,9 @@ type stamp struct {
 	size     int64
 }
 
-func newBase(dir string) (*base, error) {
-	b := &base{dir: dir, copied: map[string]stamp{}}
+// OpenEtc makes the directory dir, or takes over what an earlier life left in it.
+func OpenEtc(dir string) (*Etc, error) {
+	b := &Etc{dir: dir, copied: map[string]stamp{}}
 	// The modes are set apart from the creation: the mask of the process must not hide these from sandboxes.
 	if err := errors.Join(os.MkdirAll(dir, 0o755), os.Chmod(dir, 0o755)); err != nil {
 		return nil, err
@@ -65,12 +70,12 @@ func newBase(dir string) (*base, error) {
 			return nil, err
 		}
 	}
-	_, err := b.refresh()
+	_, err := b.Refresh()
 	return b, err
 }
 
-// refresh copies what has changed on the host, the name servers most of all, and returns the files there are.
-func (b *base) refresh() ([]string, error) {
+// Refresh copies what has changed on the host, the name servers most of all, and returns the files there are.
+func (b *Etc) Refresh() ([]string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	files := etcFiles
@@ -102,8 +107,11 @@ func (b *base) refresh() ([]string, error) {
 	return slices.Clone(b.names), nil
 }
 
+// Dir is where the files are on the host.
+func (b *Etc) Dir() string { return b.dir }
+
 // put replaces a file by renaming, so that no sandbox reads half of it.
-func (b *base) put(name string, text []byte) error {
+func (b *Etc) put(name string, text []byte) error {
 	to := filepath.Join(b.dir, name)
 	for dir := filepath.Dir(to); dir != b.dir; dir = filepath.Dir(dir) {
 		if err := errors.Join(os.MkdirAll(dir, 0o755), os.Chmod(dir, 0o755)); err != nil {

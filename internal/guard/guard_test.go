@@ -1,4 +1,4 @@
-package bubblewrap
+package guard
 
 import (
 	"log/slog"
@@ -8,7 +8,7 @@ import (
 )
 
 func TestGuardEndsWhatIsOnItsList(t *testing.T) {
-	g, err := newGuard(slog.New(slog.DiscardHandler))
+	g, err := New(slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -18,13 +18,13 @@ func TestGuardEndsWhatIsOnItsList(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		g.watch(cmd.Process.Pid)
+		g.Watch(cmd.Process.Pid)
 		return cmd
 	}
 	first, forgotten, last := start(), start(), start()
-	g.forget(forgotten.Process.Pid)
-	g.forget(1 << 30) // not on the list
-	if err := g.close(); err != nil {
+	g.Forget(forgotten.Process.Pid)
+	g.Forget(1 << 30) // not on the list
+	if err := g.Close(); err != nil {
 		t.Error(err)
 	}
 	for _, cmd := range []*exec.Cmd{first, last} {
