@@ -25,6 +25,7 @@ import (
 	"flint/api/functions"
 	"flint/api/health"
 	"flint/api/project"
+	"flint/api/scaling"
 	"flint/auth"
 	blobfs "flint/blob/fs"
 	"flint/build"
@@ -137,6 +138,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		project.New(db).Routes(),
 		rules.Routes(),
 		domains.New(domains.Config{Store: db}).Routes(),
+		scaling.New(scaling.Config{Store: db, MaxWorkers: c.MaxWorkers}).Routes(),
 		health.New(health.Config{Check: func(ctx context.Context) error { _, err := db.Projects(ctx); return err }}).Routes(),
 	)
 	front := proxy.New(proxy.Config{
@@ -160,7 +162,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		return err
 	}
 	services = append(services, runner.Service{Name: "operator", Run: serveAdmin(operator, admin.New(admin.Config{
-		Store: db, Logger: logger, Feed: feed, Deleted: invoker.Delete, Collect: builder.Collect,
+		Store: db, Logger: logger, Feed: feed, Deleted: invoker.Delete, Collect: builder.Collect, MaxWorkers: c.MaxWorkers,
 	}), c.Data)})
 	if c.MetricsAddr != "" {
 		metrics, err := serveMetrics(ctx, c.MetricsAddr, registry)
