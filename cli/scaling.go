@@ -13,8 +13,8 @@ import (
 func newFunctionScaling() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "scaling ID", Short: "Show or change how a function's workers come and go", Args: cobra.ExactArgs(1),
-		Long:              "Show how many workers a function has, how many calls each takes and how long they stay, after changing what the flags name.\nA running node follows at once, without losing a call.",
-		Example:           "  flint function scaling hello\n  flint function scaling hello --min-warm 1 --keep-alive learned\n  flint function scaling hello --max-workers 0 --keep-alive default",
+		Long:    "Show how many workers a function has, how many calls each takes and how long they stay, after changing what the flags name.\nA running node follows at once, without losing a call.",
+		Example: "  flint function scaling hello\n  flint function scaling hello --min-warm 1 --keep-alive learned\n  flint function scaling hello --max-workers 0 --keep-alive default",
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 0 {
 				return nil, cobra.ShellCompDirectiveNoFileComp

@@ -153,7 +153,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	if err := errors.Join(invoker.Settle(ctx), builder.Settle(ctx)); err != nil {
 		return err
 	}
-	if err := warm(ctx, db, catalog, pool); err != nil {
+	if err := warm(ctx, db, catalog, pool, invoker); err != nil {
 		return err
 	}
 	services := []runner.Service{{Name: "http", Run: serveHTTP(listener, front, c.StopTimeout)}}
@@ -180,7 +180,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 			{Name: "maintenance", Run: maintain(db, c.ExecutionLimit, builder.Collect, logger)}, {Name: "events", Run: retainEvents(db, logger)},
 		},
 		[]runner.Service{
-			{Name: "queued calls", Run: invoker.Work}, {Name: "builds", Run: builder.Work}, {Name: "uploads", Run: uploads.Work}, {Name: "domains", Run: rules.Watch},
+			{Name: "queued calls", Run: invoker.Work}, {Name: "changes", Run: invoker.Follow}, {Name: "builds", Run: builder.Work}, {Name: "uploads", Run: uploads.Work}, {Name: "domains", Run: rules.Watch},
 		},
 		services)
 }
@@ -203,12 +203,12 @@ func (c *changes) publish(change store.Change) {
 	switch change.Kind {
 	case "project":
 		c.auth.ForgetProject(change.Project)
-		c.invoker.Forget(change.Project, "")
+		c.invoker.Changed(change.Project, "", false)
 		c.front.Forget("")
 	case "key":
 		c.auth.Forget(change.KeyHash)
 	case "function":
-		c.invoker.Forget(change.Project, change.Function)
+		c.invoker.Changed(change.Project, change.Function, change.Visible)
 	case "rule":
 		c.front.Forget(change.Domain)
 	}
@@ -309,8 +309,9 @@ func bootstrap(ctx context.Context, db *store.Store, c config.Config, logger *sl
 	})
 }
 
-// warm makes stems for the runtimes of functions that can be called, so that the first call after a restart is quick.
-func warm(ctx context.Context, db *store.Store, catalog *runtimes.Catalog, pool *worker.Pool) error {
+// warm makes stems for the runtimes of functions that can be called, so that the first call after a restart is quick, and
+// workers of those that are always to have some.
+func warm(ctx context.Context, db *store.Store, catalog *runtimes.Catalog, pool *worker.Pool, invoker *invoke.Invoker) error {
 	projects, err := db.Projects(ctx)
 	if err != nil {
 		return err
@@ -323,6 +324,9 @@ func warm(ctx context.Context, db *store.Store, catalog *runtimes.Catalog, pool 
 		}
 		for _, f := range all {
 			used[f.Runtime] = used[f.Runtime] || f.DeploymentID != ""
+			if f.Scaling.MinWarm > 0 {
+				invoker.Refresh(f.Project, f.ID)
+			}
 		}
 	}
 	for id, yes := range used {
