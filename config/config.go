@@ -145,7 +145,7 @@ func (c *Config) Settings() []Setting {
 		{"function-creations", "FLINT_FUNCTION_CREATIONS", []string{"_APP_FUNCTIONS_CREATION_ABUSE_LIMIT"}, "50", "functions that a project may create in a day; 0: no limit", &c.CreationLimit},
 		{"execution-retention", "FLINT_EXECUTION_RETENTION", []string{"_APP_MAINTENANCE_RETENTION_EXECUTION"}, "336h", "how long executions are kept", &c.Retention},
 		{"execution-limit", "FLINT_EXECUTION_LIMIT", nil, "0", "finished executions that are kept of a function, the newest ones; 0: no limit", &c.ExecutionLimit},
-		{"max-workers", "FLINT_MAX_WORKERS", nil, "64", "workers of all functions on this node", &c.MaxWorkers},
+		{"max-workers", "FLINT_MAX_WORKERS", nil, "64", "workers of all functions on this node; an eighth of them is for calls that functions make", &c.MaxWorkers},
 		{"keep-alive", "FLINT_KEEP_ALIVE", []string{"_APP_FUNCTIONS_INACTIVE_THRESHOLD"}, "5m", "how long a worker without calls stays", &c.KeepAlive},
 		{"call-concurrency", "FLINT_CALL_CONCURRENCY", nil, "64", "queued calls that run at once on this node", &c.CallConcurrency},
 		{"build-timeout", "FLINT_BUILD_TIMEOUT", []string{"_APP_COMPUTE_BUILD_TIMEOUT"}, "15m", "how long a build may take", &c.BuildTimeout},

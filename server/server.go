@@ -27,6 +27,7 @@ import (
 	"flint/api/functions"
 	"flint/api/health"
 	"flint/api/project"
+	"flint/api/scaling"
 	"flint/auth"
 	blobfs "flint/blob/fs"
 	"flint/build"
@@ -146,6 +147,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		project.New(db).Routes(),
 		rules.Routes(),
 		domains.New(domains.Config{Store: db}).Routes(),
+		scaling.New(scaling.Config{Store: db, MaxWorkers: c.MaxWorkers}).Routes(),
 		health.New(health.Config{Check: func(ctx context.Context) error { _, err := db.Projects(ctx); return err }}).Routes(),
 	)
 	front := proxy.New(proxy.Config{
@@ -166,7 +168,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		return err
 	}
 	services = append(services, runner.Service{Name: "operator", Run: serveAdmin(operator, admin.New(admin.Config{
-		Store: db, Logger: logger, Feed: feed, Deleted: invoker.Delete, Collect: builder.Collect,
+		Store: db, Logger: logger, Feed: feed, Deleted: invoker.Delete, Collect: builder.Collect, MaxWorkers: c.MaxWorkers,
 	}), c.Data)})
 	if c.MetricsAddr != "" {
 		metrics, err := serveMetrics(ctx, c.MetricsAddr, registry)
@@ -182,13 +184,13 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		[]runner.Service{
 			{Name: "workers", Run: pool.Run},
 			{Name: "runtimes", Run: catalog.Run},
-			{Name: "stems", Run: warm(db, catalog, pool)},
+			{Name: "stems", Run: warm(db, catalog, pool, invoker)},
 			{Name: "retention", Run: retain(db, c.Retention, logger)},
 			{Name: "maintenance", Run: maintain(db, c.ExecutionLimit, builder.Collect, logger)},
 			{Name: "events", Run: retainEvents(db, logger)},
 		},
 		[]runner.Service{
-			{Name: "queued calls", Run: invoker.Work}, {Name: "builds", Run: builder.Work}, {Name: "uploads", Run: uploads.Work}, {Name: "domains", Run: rules.Watch},
+			{Name: "queued calls", Run: invoker.Work}, {Name: "changes", Run: invoker.Follow}, {Name: "builds", Run: builder.Work}, {Name: "uploads", Run: uploads.Work}, {Name: "domains", Run: rules.Watch},
 		},
 		services)
 }
@@ -211,12 +213,12 @@ func (c *changes) publish(change store.Change) {
 	switch change.Kind {
 	case "project":
 		c.auth.ForgetProject(change.Project)
-		c.invoker.Forget(change.Project, "")
+		c.invoker.Changed(change.Project, "", false)
 		c.front.Forget("")
 	case "key":
 		c.auth.Forget(change.KeyHash)
 	case "function":
-		c.invoker.Forget(change.Project, change.Function)
+		c.invoker.Changed(change.Project, change.Function, change.Visible)
 	case "rule":
 		c.front.Forget(change.Domain)
 	}
@@ -317,11 +319,20 @@ func bootstrap(ctx context.Context, db *store.Store, c config.Config, logger *sl
 	})
 }
 
-// warm makes stems for the runtimes of functions that can be called, so that the first call after a restart is quick.
-func warm(db *store.Store, catalog *runtimes.Catalog, pool *worker.Pool) func(context.Context) error {
+// warm makes stems for the runtimes of functions that can be called, so that the first call after a restart is quick, and
+// workers of those that are always to have some.
+func warm(db *store.Store, catalog *runtimes.Catalog, pool *worker.Pool, invoker *invoke.Invoker) func(context.Context) error {
 	return func(ctx context.Context) error {
-		used, err := usedRuntimes(ctx, db)
-		for _, id := range used {
+		used := map[string]bool{}
+		err := eachFunction(ctx, db, func(f *flint.Function) {
+			if f.DeploymentID != "" {
+				used[f.Runtime] = true
+			}
+			if f.Scaling.MinWarm > 0 {
+				invoker.Refresh(f.Project, f.ID)
+			}
+		})
+		for _, id := range slices.Sorted(maps.Keys(used)) {
 			rt, ok, missing := catalog.Lookup(ctx, id)
 			if missing == nil && ok && rt.Toolchain != nil {
 				pool.Warm(rt)
@@ -335,25 +346,28 @@ func warm(db *store.Store, catalog *runtimes.Catalog, pool *worker.Pool) func(co
 	}
 }
 
-// usedRuntimes returns the runtimes of functions that can be called.
-func usedRuntimes(ctx context.Context, db *store.Store) ([]string, error) {
+// eachFunction reads all functions, a page at a time.
+func eachFunction(ctx context.Context, db *store.Store, visit func(*flint.Function)) error {
+	const page = 1000
 	projects, err := db.Projects(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	used := map[string]bool{}
 	for _, p := range projects {
-		all, _, err := db.Functions(ctx, p.ID, flint.List{Limit: 1000, NoTotal: true})
-		if err != nil {
-			return nil, err
-		}
-		for _, f := range all {
-			if f.DeploymentID != "" {
-				used[f.Runtime] = true
+		l := flint.List{Limit: page, NoTotal: true}
+		for more := true; more; {
+			all, _, err := db.Functions(ctx, p.ID, l)
+			if err != nil {
+				return err
 			}
+			for _, f := range all {
+				visit(f)
+				l.Cursor = string(f.ID)
+			}
+			more = len(all) == page
 		}
 	}
-	return slices.Sorted(maps.Keys(used)), nil
+	return nil
 }
 
 // retain deletes executions that are older than they are kept.
