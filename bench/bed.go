@@ -43,14 +43,14 @@ func openBed(ctx context.Context, o options, log io.Writer) (*bed, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(parent, 0o755); err != nil { //nolint:gosec // workers pass through under their own user ids
+	if err := os.MkdirAll(parent, 0o755); err != nil {
 		return nil, err
 	}
 	dir, err := os.MkdirTemp(parent, "run-")
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // the same
+	if err := os.Chmod(dir, 0o755); err != nil {
 		return nil, err
 	}
 	b := &bed{dir: dir, program: o.program, tools: tools, log: log, deployed: map[string]bool{}}

@@ -35,7 +35,7 @@ type idleRow struct {
 // idle fills a node of its own with functions and starts it again and again.
 func idle(ctx context.Context, b *bed, _ options) (result, error) {
 	dir := filepath.Join(b.dir, "idle")
-	if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // workers pass through under their own user ids
+	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, err
 	}
 	var t toolchain

@@ -40,14 +40,14 @@ func (r *report) check() error {
 
 // save writes the report to a file.
 func (r *report) save(name string) error {
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil { //nolint:gosec // results are for everyone
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
 	}
 	b, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(name, append(b, '\n'), 0o644) //nolint:gosec // the same
+	return os.WriteFile(name, append(b, '\n'), 0o644)
 }
 
 // print writes the tables.

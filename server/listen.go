@@ -22,6 +22,7 @@ import (
 	"flint/proxy"
 	"flint/sandbox"
 	"flint/sandbox/bubblewrap"
+	"flint/sandbox/oci"
 	"flint/sandbox/process"
 )
 
@@ -92,9 +93,12 @@ func (plainDriver) Close() error { return nil }
 
 // OpenSandbox opens the driver that the settings name.
 func OpenSandbox(c config.Config, logger *slog.Logger) (Driver, error) {
-	if c.Sandbox == "none" {
+	switch c.Sandbox {
+	case "none":
 		logger.Warn("functions run without a sandbox: they can read and do whatever this process can")
 		return plainDriver{process.New()}, nil
+	case "oci":
+		return oci.New(oci.Config{Runtime: c.OCIRuntime, RunDir: filepath.Join(c.Data, "sandbox"), Logger: logger})
 	}
 	return bubblewrap.New(bubblewrap.Config{Bubblewrap: c.Bubblewrap, RunDir: filepath.Join(c.Data, "sandbox"), Logger: logger})
 }
