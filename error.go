@@ -93,6 +93,7 @@ var (
 	ErrTooBusy           = kind(Unavailable, "general_service_busy", "The platform has no free capacity for this call. Try again after the time in the Retry-After header.")
 	ErrFunctionBusy      = kind(RateLimited, "function_calls_exceeded", "The function has as many calls as it can serve. Try again after the time in the Retry-After header.")
 	ErrShuttingDown      = kind(Unavailable, "general_service_stopping", "This node is stopping. Try again.")
+	ErrProtocol          = kind(Internal, "general_protocol_unsupported", "This is reached by https only.")
 	ErrBodyTooLarge      = kind(Invalid, "general_argument_invalid", "The request is larger than the platform accepts.")
 )
 

@@ -67,8 +67,12 @@ func diagnose(cmd *cobra.Command, c config.Config, format string) error {
 	if err != nil {
 		return err
 	}
+	offered, err := catalog.Offered(cmd.Context())
+	if err != nil {
+		return err
+	}
 	var ids []string
-	for _, r := range catalog.Offered() {
+	for _, r := range offered {
 		ids = append(ids, r.ID)
 	}
 	findings = append(findings, finding{"runtimes", len(ids) > 0, false, "with a toolchain: " + strings.Join(ids, ", ") + " (flint runtimes lists all)"})
@@ -109,7 +113,7 @@ func dataFinding(dir string) finding {
 	if err := syscall.Statfs(at, &disk); err != nil {
 		return finding{"data directory", false, true, err.Error()}
 	}
-	free := disk.Bavail * uint64(disk.Bsize) >> 30 //nolint:gosec // a block size is positive
+	free := disk.Bavail * uint64(disk.Bsize) >> 30 // a block size is positive
 	if err := syscall.Access(at, 2); err != nil {
 		return finding{"data directory", false, true, at + " cannot be written"}
 	}

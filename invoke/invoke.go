@@ -206,10 +206,7 @@ type attempt struct {
 // attempt calls the function and returns when its response has begun or failed. The error is for calls that were not
 // made at all; everything else is in the attempt.
 func (i *Invoker) attempt(ctx context.Context, t *target, c *Call) (*attempt, error) {
-	request, stored, err := i.request(t, c)
-	if err != nil {
-		return nil, err
-	}
+	request, stored := i.request(t, c)
 	a := &attempt{
 		target: t, call: c, begun: time.Now(),
 		execution: &flint.Execution{
@@ -269,8 +266,7 @@ func (a *attempt) fail(cause error, output worker.Output) {
 
 // explain words a failure for the author of the function.
 func explain(cause error) string {
-	var syncTimeout *flint.Error
-	if errors.As(cause, &syncTimeout) {
+	if syncTimeout, ok := errors.AsType[*flint.Error](cause); ok {
 		return syncTimeout.Message
 	}
 	return cause.Error()
@@ -320,7 +316,7 @@ func (a *attempt) readAll() []byte {
 		if len(body) > flint.MaxResponseBody {
 			response := a.response
 			response.Close()
-			a.fail(fmt.Errorf("The response is larger than %d bytes.", flint.MaxResponseBody), response.Output()) //nolint:staticcheck // shown as it is
+			a.fail(fmt.Errorf("The response is larger than %d bytes.", flint.MaxResponseBody), response.Output()) //nolint:staticcheck,revive // shown as it is
 			return nil
 		}
 	}

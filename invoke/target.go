@@ -167,13 +167,16 @@ func (i *Invoker) loadTarget(ctx context.Context, key functionKey) (*target, err
 		t.missing = flint.ErrBuildNotReady
 	}
 	if t.missing != nil {
-		return t, nil
+		return t, nil //nolint:nilerr // each call is told, not who asks for the target
 	}
 	id := t.deployment.Runtime
 	if id == "" {
 		id = f.Runtime
 	}
-	rt, ok := i.config.Runtimes.Lookup(id)
+	rt, ok, err := i.config.Runtimes.Lookup(ctx, id)
+	if err != nil {
+		return nil, err
+	}
 	if !ok || rt.Toolchain == nil {
 		t.missing = flint.ErrRuntimeUnsupported.Saying(`Runtime "%s" is not supported`, id)
 		return t, nil

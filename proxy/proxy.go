@@ -98,6 +98,12 @@ func hostname(host string) string {
 	return strings.TrimSuffix(host, ".")
 }
 
+// Takes reports whether a request is for a function's own domain. It may read the rule of the domain.
+func (p *Proxy) Takes(r *http.Request) bool {
+	rule, err := p.rule(r.Context(), hostname(p.config.Forwarded.Host(r)))
+	return err == nil && rule != nil && rule.Type != flint.RuleRedirect && rule.Type != flint.RuleAPI
+}
+
 // known reports whether a host is the platform's own, under which nobody can pose as it.
 func (p *Proxy) known(host string) bool {
 	if a, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
@@ -196,8 +202,6 @@ func (p *Proxy) rule(ctx context.Context, host string) (*flint.Rule, error) {
 // inMemory is how much of a body is read before a worker is asked for: a slow caller of an ordinary size holds none.
 const inMemory = 256 << 10
 
-var errProtocol = &flint.Error{Kind: flint.Internal, Type: "general_protocol_unsupported", Message: "This function is reached by https only."}
-
 // serve calls a function for a request.
 func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, at place) {
 	if p.config.Secure && !p.config.Forwarded.Secure(r) {
@@ -205,7 +209,7 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, at place) {
 			http.Redirect(w, r, "https://"+r.Host+r.URL.RequestURI(), http.StatusMovedPermanently)
 			return
 		}
-		p.writeError(w, r, errProtocol)
+		p.writeError(w, r, flint.ErrProtocol)
 		return
 	}
 	f, err := p.config.Invoker.Function(r.Context(), at.project, at.function)

@@ -17,18 +17,39 @@ import (
 	"golang.org/x/term"
 
 	"flint/config"
+	"flint/internal/http1"
 	"flint/internal/runner"
+	"flint/proxy"
 	"flint/sandbox"
 	"flint/sandbox/bubblewrap"
+	"flint/sandbox/oci"
 	"flint/sandbox/process"
 )
 
-// serveHTTP serves until it is told to stop, then waits for the requests that run.
-func serveHTTP(l net.Listener, h http.Handler, grace time.Duration) func(context.Context) error {
-	s := &http.Server{
+// webServer is what serveHTTP needs of a server.
+type webServer interface {
+	Serve(l net.Listener) error
+	Shutdown(ctx context.Context) error
+	Close() error
+}
+
+func newHTTP(h http.Handler) *http.Server {
+	return &http.Server{
 		Handler: h, ReadHeaderTimeout: 15 * time.Second, ReadTimeout: 15 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // what strangers send is not the operator's to read
 	}
+}
+
+// newFront makes the server of functions and API: calls on functions' domains take the short way.
+func newFront(front *proxy.Proxy, logger *slog.Logger) *http1.Server {
+	return http1.New(http1.Config{
+		Handler: front, Takes: front.Takes, Rest: newHTTP(front), Logger: logger,
+		HeadTimeout: 15 * time.Second, IdleTimeout: 2 * time.Minute, BodyTimeout: time.Minute, SendTimeout: 5 * time.Minute,
+	})
+}
+
+// serveHTTP serves until it is told to stop, then waits for the requests that run.
+func serveHTTP(l net.Listener, s webServer, grace time.Duration) func(context.Context) error {
 	return func(ctx context.Context) error {
 		failed := make(chan error, 1)
 		go func() { failed <- s.Serve(l) }() // ends with Shutdown or Close
@@ -57,7 +78,7 @@ func serveMetrics(ctx context.Context, addr string, registry *prometheus.Registr
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
-	return runner.Service{Name: "metrics", Run: serveHTTP(l, mux, 5*time.Second)}, nil
+	return runner.Service{Name: "metrics", Run: serveHTTP(l, newHTTP(mux), 5*time.Second)}, nil
 }
 
 // Driver is a sandbox driver that holds something of the host.
@@ -72,9 +93,12 @@ func (plainDriver) Close() error { return nil }
 
 // OpenSandbox opens the driver that the settings name.
 func OpenSandbox(c config.Config, logger *slog.Logger) (Driver, error) {
-	if c.Sandbox == "none" {
+	switch c.Sandbox {
+	case "none":
 		logger.Warn("functions run without a sandbox: they can read and do whatever this process can")
 		return plainDriver{process.New()}, nil
+	case "oci":
+		return oci.New(oci.Config{Runtime: c.OCIRuntime, RunDir: filepath.Join(c.Data, "sandbox"), Logger: logger})
 	}
 	return bubblewrap.New(bubblewrap.Config{Bubblewrap: c.Bubblewrap, RunDir: filepath.Join(c.Data, "sandbox"), Logger: logger})
 }

@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -37,6 +39,7 @@ import (
 	"flint/runtimes"
 	"flint/store"
 	"flint/upload"
+	"flint/wire"
 	"flint/worker"
 )
 
@@ -82,11 +85,14 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		return err
 	}
 	defer driver.Close()
+	if err := askFloor(ctx, c, driver, logger); err != nil {
+		return err
+	}
 	files, err := runtimes.Unpack(filepath.Join(c.Data, "runtimes"))
 	if err != nil {
 		return err
 	}
-	catalog, err := OpenCatalog(ctx, c)
+	catalog, err := runtimes.Recall(catalogConfig(c))
 	if err != nil {
 		return err
 	}
@@ -130,7 +136,10 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	}
 	rules := ruleService(c, db, logger)
 	rest := api.New(
-		api.Config{Auth: authenticator, Logger: logger, Registry: registry, MaxUpload: c.MaxSource + 16<<20, Forwarded: proxies(c), Unlimited: !c.RateLimits},
+		api.Config{
+			Auth: authenticator, Logger: logger, Registry: registry, MaxUpload: c.MaxSource + 16<<20, Forwarded: proxies(c), Unlimited: !c.RateLimits,
+			Hosts: hosts(c), Secure: c.ForceAPIHTTPS, PlainHost: plainHost(c), Format: wire.ParseFormat(c.ResponseFormat), Development: c.Environment == "development",
+		},
 		functions.New(functions.Config{
 			Store: db, Invoker: invoker, Builder: builder, Uploads: uploads, Blobs: blobs, Signer: signer, Runtimes: catalog, Logger: logger, Domain: c.Domain,
 			MaxCPUs: c.MaxCPUs, MaxMemory: c.MaxMemory, MaxTimeout: c.MaxTimeout, CreationLimit: c.CreationLimit,
@@ -153,10 +162,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	if err := errors.Join(invoker.Settle(ctx), builder.Settle(ctx)); err != nil {
 		return err
 	}
-	if err := warm(ctx, db, catalog, pool, invoker); err != nil {
-		return err
-	}
-	services := []runner.Service{{Name: "http", Run: serveHTTP(listener, front, c.StopTimeout)}}
+	services := []runner.Service{{Name: "http", Run: serveHTTP(listener, newFront(front, logger), c.StopTimeout)}}
 	operator, err := listenAdmin(c.Data)
 	if err != nil {
 		return err
@@ -176,8 +182,12 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	}
 	return runner.Run(ctx,
 		[]runner.Service{
-			{Name: "workers", Run: pool.Run}, {Name: "retention", Run: retain(db, c.Retention, logger)},
-			{Name: "maintenance", Run: maintain(db, c.ExecutionLimit, builder.Collect, logger)}, {Name: "events", Run: retainEvents(db, logger)},
+			{Name: "workers", Run: pool.Run},
+			{Name: "runtimes", Run: catalog.Run},
+			{Name: "stems", Run: warm(db, catalog, pool, invoker)},
+			{Name: "retention", Run: retain(db, c.Retention, logger)},
+			{Name: "maintenance", Run: maintain(db, c.ExecutionLimit, builder.Collect, logger)},
+			{Name: "events", Run: retainEvents(db, logger)},
 		},
 		[]runner.Service{
 			{Name: "queued calls", Run: invoker.Work}, {Name: "changes", Run: invoker.Follow}, {Name: "builds", Run: builder.Work}, {Name: "uploads", Run: uploads.Work}, {Name: "domains", Run: rules.Watch},
@@ -289,8 +299,8 @@ func bootstrap(ctx context.Context, db *store.Store, c config.Config, logger *sl
 		return fmt.Errorf("FLINT_BOOTSTRAP_PROJECT: %q cannot be the id of a project", c.BootstrapProject)
 	}
 	now := time.Now()
-	project := &flint.Project{ID: flint.ProjectID(c.BootstrapProject), Name: c.BootstrapProject, CreatedAt: now, UpdatedAt: now}
-	if err := db.CreateProject(ctx, project); err != nil && !errors.Is(err, flint.ErrProjectExists) {
+	p := &flint.Project{ID: flint.ProjectID(c.BootstrapProject), Name: c.BootstrapProject, CreatedAt: now, UpdatedAt: now}
+	if err := db.CreateProject(ctx, p); err != nil && !errors.Is(err, flint.ErrProjectExists) {
 		return err
 	}
 	known, err := db.KeyBySecret(ctx, string(c.BootstrapKey))
@@ -298,40 +308,63 @@ func bootstrap(ctx context.Context, db *store.Store, c config.Config, logger *sl
 		return err
 	}
 	if known != nil {
-		if known.Project != project.ID {
+		if known.Project != p.ID {
 			return fmt.Errorf("FLINT_BOOTSTRAP_KEY is a key of project %s already", known.Project)
 		}
 		return nil
 	}
-	logger.Info("bootstrap key made", slog.String("project_id", string(project.ID)))
+	logger.InfoContext(ctx, "bootstrap key made", slog.String("project_id", string(p.ID)))
 	return db.CreateKey(ctx, &flint.Key{
-		ID: flint.NewID(), Project: project.ID, Name: "bootstrap", Secret: string(c.BootstrapKey), Scopes: flint.Scopes(), CreatedAt: now, UpdatedAt: now,
+		ID: flint.NewID(), Project: p.ID, Name: "bootstrap", Secret: string(c.BootstrapKey), Scopes: flint.Scopes(), CreatedAt: now, UpdatedAt: now,
 	})
 }
 
 // warm makes stems for the runtimes of functions that can be called, so that the first call after a restart is quick, and
 // workers of those that are always to have some.
-func warm(ctx context.Context, db *store.Store, catalog *runtimes.Catalog, pool *worker.Pool, invoker *invoke.Invoker) error {
+func warm(db *store.Store, catalog *runtimes.Catalog, pool *worker.Pool, invoker *invoke.Invoker) func(context.Context) error {
+	return func(ctx context.Context) error {
+		used := map[string]bool{}
+		err := eachFunction(ctx, db, func(f *flint.Function) {
+			if f.DeploymentID != "" {
+				used[f.Runtime] = true
+			}
+			if f.Scaling.MinWarm > 0 {
+				invoker.Refresh(f.Project, f.ID)
+			}
+		})
+		for _, id := range slices.Sorted(maps.Keys(used)) {
+			rt, ok, missing := catalog.Lookup(ctx, id)
+			if missing == nil && ok && rt.Toolchain != nil {
+				pool.Warm(rt)
+			}
+		}
+		if err == nil || ctx.Err() != nil {
+			<-ctx.Done()
+			return nil //nolint:nilerr // it was told to stop
+		}
+		return err
+	}
+}
+
+// eachFunction reads all functions, a page at a time.
+func eachFunction(ctx context.Context, db *store.Store, visit func(*flint.Function)) error {
+	const page = 1000
 	projects, err := db.Projects(ctx)
 	if err != nil {
 		return err
 	}
-	used := map[string]bool{}
 	for _, p := range projects {
-		all, _, err := db.Functions(ctx, p.ID, flint.List{Limit: 1000, NoTotal: true})
-		if err != nil {
-			return err
-		}
-		for _, f := range all {
-			used[f.Runtime] = used[f.Runtime] || f.DeploymentID != ""
-			if f.Scaling.MinWarm > 0 {
-				invoker.Refresh(f.Project, f.ID)
+		l := flint.List{Limit: page, NoTotal: true}
+		for more := true; more; {
+			all, _, err := db.Functions(ctx, p.ID, l)
+			if err != nil {
+				return err
 			}
-		}
-	}
-	for id, yes := range used {
-		if rt, ok := catalog.Lookup(id); ok && yes && rt.Toolchain != nil {
-			pool.Warm(rt)
+			for _, f := range all {
+				visit(f)
+				l.Cursor = string(f.ID)
+			}
+			more = len(all) == page
 		}
 	}
 	return nil
@@ -348,7 +381,7 @@ func retain(db *store.Store, keep time.Duration, logger *slog.Logger) func(conte
 				for {
 					n, err := db.PruneExecutions(ctx, now.Add(-keep), 1000)
 					if err != nil && ctx.Err() == nil {
-						logger.Error("old executions not deleted", slog.String("err", err.Error()))
+						logger.ErrorContext(ctx, "old executions not deleted", slog.String("err", err.Error()))
 					}
 					if err != nil || n == 0 {
 						break
@@ -363,9 +396,14 @@ func retain(db *store.Store, keep time.Duration, logger *slog.Logger) func(conte
 
 // OpenCatalog finds the runtimes of this host.
 func OpenCatalog(ctx context.Context, c config.Config) (*runtimes.Catalog, error) {
-	return runtimes.Open(ctx, runtimes.Config{
+	return runtimes.Open(ctx, catalogConfig(c))
+}
+
+func catalogConfig(c config.Config) runtimes.Config {
+	return runtimes.Config{
 		Toolchains: filepath.Join(c.Data, "toolchains"), Path: config.Path(), Environ: config.All(), Allow: c.Runtimes,
-	})
+		Memory: filepath.Join(c.Data, "probes.json"),
+	}
 }
 
 // logLevel reads the setting.

@@ -190,10 +190,14 @@ func functionColumn(attribute string) (column, bool) {
 
 // Functions returns the functions of a project that l asks for, and how many there are.
 func (s *Store) Functions(ctx context.Context, project flint.ProjectID, l flint.List) ([]*flint.Function, int, error) {
-	return list(ctx, s, noun[*flint.Function]{
+	return s.functionLister(project, l).read(ctx)
+}
+
+func (s *Store) functionLister(project flint.ProjectID, l flint.List) *lister[*flint.Function] {
+	return &lister[*flint.Function]{store: s, scope: []any{string(project)}, list: l, noun: noun[*flint.Function]{
 		name: "Function", from: "functions t", columns: functionColumns, scope: "t.project = $1", column: functionColumn,
-		search: []string{"t.id", "t.name", "t.runtime"}, scan: scanFunction,
-	}, []any{string(project)}, l)
+		search: []string{"t.id", "t.name", "t.runtime"}, scan: scanFunction, row: "t.uid", found: functionSearch(),
+	}}
 }
 
 // UpdateFunction lets change work on a function and stores what it leaves, unless it returns an error. Id, project and
@@ -285,6 +289,7 @@ func (s *Store) bury(ctx context.Context, t *tx, f *flint.Function, uid int64) (
 			return nil, err
 		}
 	}
+	clear(t.spans) // a namesake has none
 	return rules, t.exec(ctx, "insert into buried (uid, project, id, deleted_at, swept) values ($1, $2, $3, $4, $5)",
 		uid, string(f.Project), string(f.ID), now().UnixMilli(), false)
 }

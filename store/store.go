@@ -104,7 +104,7 @@ func (s *Store) prepare(ctx context.Context) error {
 		return err
 	}
 	for _, query := range hotReads() {
-		stmt, err := s.read.PrepareContext(ctx, placeholders(query))
+		stmt, err := s.read.PrepareContext(ctx, placeholders(query)) //nolint:sqlclosecheck // closed with the store
 		if err != nil {
 			return fmt.Errorf("prepare %q: %w", query, err)
 		}
@@ -132,7 +132,7 @@ func touch(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator's own path
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) // the operator's own path
 	if err != nil {
 		return err
 	}

@@ -191,7 +191,7 @@ func (w *worker) readFrame(r *bufio.Reader) error {
 	if _, err := io.ReadFull(r, payload); err != nil {
 		return io.ErrUnexpectedEOF
 	}
-	switch h.Type {
+	switch h.Type { //nolint:exhaustive // the others belong to a call
 	case frame.Hello, frame.Ready, frame.Failed:
 		select {
 		case w.control <- controlFrame{h.Type, payload}:

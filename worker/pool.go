@@ -22,8 +22,9 @@ import (
 
 var errRetired = errors.New("the group of workers is gone")
 
-func runtimeAttr(id string) slog.Attr                { return slog.String("runtime", id) }
-func functionAttr(id flint.FunctionID) slog.Attr     { return slog.String("function_id", string(id)) }
+func runtimeAttr(id string) slog.Attr            { return slog.String("runtime", id) }
+func functionAttr(id flint.FunctionID) slog.Attr { return slog.String("function_id", string(id)) }
+
 func deploymentAttr(id flint.DeploymentID) slog.Attr { return slog.String("deployment_id", string(id)) }
 
 // Config is what a Pool needs. Zero durations and counts are the defaults in brackets.
@@ -123,7 +124,7 @@ func NewPool(c Config) (*Pool, error) {
 // emptyRunDir removes the exchange directories of a node that was killed. Packages that are still mounted below are
 // unmounted by the sandbox driver before; what cannot be removed without recursion stays.
 func emptyRunDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // workers pass through under their own user ids
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	entries, err := os.ReadDir(dir)

@@ -108,8 +108,7 @@ func TestACallerThatCannotBeReadEndsItsCallOnly(t *testing.T) {
 	target := b.target("d", nil)
 	broken := io.MultiReader(strings.NewReader("abc"), errReader{})
 	_, _, err := b.pool.Do(t.Context(), target, &worker.Request{Method: "POST", Path: "/length", More: broken})
-	var bodyErr *worker.BodyError
-	if !errors.As(err, &bodyErr) {
+	if _, ok := errors.AsType[*worker.BodyError](err); !ok {
 		t.Errorf("got %v, want a BodyError", err)
 	}
 	if _, _, err := b.get(t.Context(), target, "/", nil); err != nil || b.adapter.loads.Load() != 1 {
