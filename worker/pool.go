@@ -213,7 +213,7 @@ func (p *Pool) Run(ctx context.Context) error {
 			p.reap(now)
 			p.stems.trim()
 			for _, g := range p.snapshot() {
-				g.watchCPU(now, cpus)
+				g.watchLoad(now, cpus)
 			}
 			if p.wanting.Load() > 0 {
 				p.arrange()
