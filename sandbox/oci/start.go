@@ -188,7 +188,7 @@ func (s *running) launch(inside *os.File) error {
 		files = append(files, leak, leak) // the first process inside uses the number of the first for itself
 	}
 	args := d.runtime.run(stateDir, s.bundle(), s.spec.ID, len(files), s.spec.Network)
-	cmd := exec.Command(d.runtime.path, args...)
+	cmd := exec.Command(d.runtime.path, args...) //nolint:noctx // await ends it with the start
 	cmd.Env, cmd.Dir = []string{runtimePath}, "/"
 	cmd.ExtraFiles = files
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.io.Theirs[0], s.io.Theirs[1], s.io.Theirs[2]
