@@ -95,7 +95,11 @@ func options(spec sandbox.Spec, v view, source func(int) string) []string {
 	}
 	a = append(a, "--ro-bind", v.etc, etcInside)
 	for _, f := range v.files {
-		a = append(a, "--symlink", path.Join(etcInside, f), path.Join("/etc", f))
+		to := f
+		if _, own := classOf(spec.Network); own && f == resolvConf {
+			to = ownResolvConf
+		}
+		a = append(a, "--symlink", path.Join(etcInside, to), path.Join("/etc", f))
 	}
 	a = append(a, "--proc", "/proc")
 	for _, dev := range []string{"null", "zero", "full", "random", "urandom", "tty"} {

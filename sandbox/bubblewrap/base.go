@@ -26,7 +26,7 @@ var etcDirs = []string{
 
 // etcFiles are copied, because a name in /etc is often replaced as a whole and a mount would keep the old file.
 var etcFiles = []string{
-	"resolv.conf", "ld.so.cache", "ld.so.conf", "localtime", "mime.types", "protocols", "services", "os-release",
+	resolvConf, "ld.so.cache", "ld.so.conf", "localtime", "mime.types", "protocols", "services", "os-release",
 	"ssl/openssl.cnf", "ssl/cert.pem", "pki/tls/cert.pem", "pki/tls/openssl.cnf",
 }
 
@@ -65,6 +65,9 @@ func newBase(dir string) (*base, error) {
 			return nil, err
 		}
 	}
+	if err := b.write(ownResolvConf, ownResolver(nil)); err != nil {
+		return nil, err
+	}
 	_, err := b.refresh()
 	return b, err
 }
@@ -97,13 +100,29 @@ func (b *base) refresh() ([]string, error) {
 		if err := b.put(name, text); err != nil {
 			return nil, err
 		}
+		if name == resolvConf {
+			if err := b.write(ownResolvConf, ownResolver(text)); err != nil {
+				return nil, err
+			}
+		}
 		b.copied[name] = s
 	}
 	return slices.Clone(b.names), nil
 }
 
-// put replaces a file by renaming, so that no sandbox reads half of it.
+// put writes a file that sandboxes have in /etc.
 func (b *base) put(name string, text []byte) error {
+	if err := b.write(name, text); err != nil {
+		return err
+	}
+	if !slices.Contains(b.names, name) {
+		b.names = append(b.names, name)
+	}
+	return nil
+}
+
+// write replaces a file by renaming, so that no sandbox reads half of it.
+func (b *base) write(name string, text []byte) error {
 	to := filepath.Join(b.dir, name)
 	for dir := filepath.Dir(to); dir != b.dir; dir = filepath.Dir(dir) {
 		if err := errors.Join(os.MkdirAll(dir, 0o755), os.Chmod(dir, 0o755)); err != nil {
@@ -111,11 +130,5 @@ func (b *base) put(name string, text []byte) error {
 		}
 	}
 	tmp := to + ".new"
-	if err := errors.Join(os.WriteFile(tmp, text, 0o644), os.Chmod(tmp, 0o644), os.Rename(tmp, to)); err != nil {
-		return err
-	}
-	if !slices.Contains(b.names, name) {
-		b.names = append(b.names, name)
-	}
-	return nil
+	return errors.Join(os.WriteFile(tmp, text, 0o644), os.Chmod(tmp, 0o644), os.Rename(tmp, to))
 }

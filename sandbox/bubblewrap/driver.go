@@ -22,15 +22,18 @@ import (
 	"time"
 
 	"flint/internal/cgroup"
+	"flint/internal/network"
 	"flint/sandbox"
 )
 
 // Config configures a Driver.
 type Config struct {
-	Bubblewrap string       // path of the program; it is looked for on PATH when empty
-	RunDir     string       // a directory of the driver's own; a temporary one when empty
-	FirstUser  uint32       // the first of the host's user ids that sandboxes run as; 1,000,000,000 when 0
-	Logger     *slog.Logger // discards when nil
+	Bubblewrap string // path of the program; it is looked for on PATH when empty
+	RunDir     string // a directory of the driver's own; a temporary one when empty
+	FirstUser  uint32 // the first of the host's user ids that sandboxes run as; 1,000,000,000 when 0
+	// Network configures the networks of sandboxes that have one of their own; nil: none has, beside a bare loopback.
+	Network *network.Config
+	Logger  *slog.Logger // discards when nil
 }
 
 // Driver starts sandboxes with bubblewrap.
@@ -42,12 +45,14 @@ type Driver struct {
 	log      *slog.Logger
 	groups   *cgroup.Manager
 	launcher *launcher
-	users    *users // nil when sandboxes run as the user that Flint runs as
-	noUsers  string // why
-	refused  error  // why no sandbox is started at all
-	rooms    *rooms // nil when the host allows no mount namespace without a user namespace
-	noRooms  string // why
-	guard    *guard // nil when the kernel ends the sandboxes with this process
+	users    *users        // nil when sandboxes run as the user that Flint runs as
+	noUsers  string        // why
+	refused  error         // why no sandbox is started at all
+	rooms    *rooms        // nil when the host allows no mount namespace without a user namespace
+	noRooms  string        // why
+	guard    *guard        // nil when the kernel ends the sandboxes with this process
+	networks *network.Pool // nil when sandboxes have no network of their own
+	noNets   string        // why
 	filter   []byte
 	base     *base
 	tries    atomic.Uint64 // sandboxes that Findings ran
@@ -111,7 +116,7 @@ func New(cfg Config) (_ *Driver, err error) {
 			return nil, errors.Join(err, d.Close())
 		}
 	}
-	return d, nil
+	return d, d.connect(cfg.Network)
 }
 
 // prepare starts the launcher and tries what needs privileges.
@@ -223,6 +228,9 @@ func (d *Driver) Close() error {
 		errs = append(errs, s.Close())
 	}
 	errs = append(errs, d.guard.close())
+	if d.networks != nil {
+		errs = append(errs, d.networks.Close())
+	}
 	d.launcher.close()
 	if d.rooms != nil {
 		d.rooms.close()

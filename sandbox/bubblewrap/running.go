@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"flint/internal/cgroup"
+	"flint/internal/network"
 	"flint/sandbox"
 )
 
@@ -39,6 +40,7 @@ type running struct {
 
 	// Set by Start, in this order, as far as it comes.
 	user    *user
+	network *network.Network // nil when it is bubblewrap's or the host's
 	group   *cgroup.Group
 	stage   *stage
 	io      pipes
@@ -379,6 +381,9 @@ func (s *running) release() error {
 	}
 	if s.user != nil {
 		s.driver.users.give(s.user)
+	}
+	if s.network != nil {
+		s.network.Close()
 	}
 	s.driver.unregister(s.spec.ID)
 	return errors.Join(errs...)
