@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -59,6 +60,11 @@ type Config struct {
 	Sandbox    string
 	Insecure   bool
 	Bubblewrap string
+
+	Network      string
+	NetworkRange netip.Prefix
+	NetworkAllow []netip.Prefix
+	NetworkDeny  []netip.Prefix
 
 	LogLevel  string
 	LogFormat string
@@ -122,6 +128,11 @@ func (c *Config) Settings() []Setting {
 		{"sandbox", "FLINT_SANDBOX", nil, "bubblewrap", "what keeps functions apart: bubblewrap or none", &c.Sandbox},
 		{"insecure-no-sandbox", "FLINT_INSECURE_NO_SANDBOX", nil, "false", "allow --sandbox=none, which isolates nothing: for development only", &c.Insecure},
 		{"bubblewrap", "FLINT_BUBBLEWRAP", nil, "", "path of bwrap; empty: looked for on the path", &c.Bubblewrap},
+
+		{"network", "FLINT_NETWORK", nil, "auto", "network of functions and builds: isolated is one of their own for each, without the host and private networks; host is the host's; none leaves functions the API alone; auto is isolated where the machine can, else host with a warning", &c.Network},
+		{"network-range", "FLINT_NETWORK_RANGE", nil, "198.18.0.0/16", "IPv4 network, of /12 to /24, that isolated networks have their addresses in; nodes of one machine share it", &c.NetworkRange},
+		{"network-allow", "FLINT_NETWORK_ALLOW", nil, "none", "IPv4 networks that isolated functions and builds reach although they are private, separated by commas; the longest prefix that holds an address decides. An address of the machine itself must be named by itself", &c.NetworkAllow},
+		{"network-deny", "FLINT_NETWORK_DENY", nil, "none", "IPv4 networks that they do not reach, separated by commas", &c.NetworkDeny},
 
 		{"log-level", "FLINT_LOG_LEVEL", nil, "info", "least important lines that are logged: debug, info, warn or error", &c.LogLevel},
 		{"log-format", "FLINT_LOG_FORMAT", nil, "auto", "text, json, or auto: text on a terminal", &c.LogFormat},
@@ -250,6 +261,12 @@ func (s *Setting) set(value string) (err error) {
 			}
 			*t = append(*t, a.Unmap())
 		}
+	case *netip.Prefix:
+		p, err := netip.ParsePrefix(value)
+		if err != nil {
+			return fmt.Errorf("%q is not a network such as 10.0.0.0/8", value)
+		}
+		*t = p.Masked()
 	case *[]netip.Prefix:
 		*t = nil
 		for part := range strings.SplitSeq(value, ",") {
@@ -282,6 +299,9 @@ func (c *Config) check() error {
 	default:
 		return fmt.Errorf("--sandbox=%s: bubblewrap and none are possible", c.Sandbox)
 	}
+	if err := c.checkNetwork(); err != nil {
+		return err
+	}
 	if (c.BootstrapProject == "") != (c.BootstrapKey == "") {
 		return fmt.Errorf("FLINT_BOOTSTRAP_PROJECT and FLINT_BOOTSTRAP_KEY go together")
 	}
@@ -307,6 +327,30 @@ func (c *Config) check() error {
 	var err error
 	c.Data, err = filepath.Abs(c.Data)
 	return err
+}
+
+// checkNetwork says what no network can be made from.
+func (c *Config) checkNetwork() error {
+	if !slices.Contains([]string{"auto", "isolated", "host", "none"}, c.Network) {
+		return fmt.Errorf("--network=%s: auto, isolated, host and none are possible", c.Network)
+	}
+	if c.Sandbox == "none" && (c.Network == "isolated" || c.Network == "none") {
+		return fmt.Errorf("--network=%s: without a sandbox functions have the host's network", c.Network)
+	}
+	if r := c.NetworkRange; !r.Addr().Is4() || r.Bits() < 12 || r.Bits() > 24 {
+		return fmt.Errorf("--network-range=%s: it must be an IPv4 network of /12 to /24", r)
+	}
+	for name, list := range map[string][]netip.Prefix{"allow": c.NetworkAllow, "deny": c.NetworkDeny} {
+		for _, p := range list {
+			if !p.Addr().Is4() {
+				return fmt.Errorf("--network-%s: %s is not an IPv4 network, and isolated functions have no IPv6", name, p)
+			}
+		}
+		if len(list) > 100 {
+			return fmt.Errorf("--network-%s: %d networks are more than 100", name, len(list))
+		}
+	}
+	return nil
 }
 
 // readFile reads KEY=value lines. Empty lines and those that begin with # are passed over; quotes around a value go.
@@ -345,6 +389,8 @@ func (c *Config) Write(w io.Writer) error {
 			value = strings.Join(*t, ",")
 		case *[]netip.Addr:
 			value = list(*t)
+		case *netip.Prefix:
+			value = t.String()
 		case *[]netip.Prefix:
 			value = cmp.Or(list(*t), "none")
 		case *string:

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,20 +17,19 @@ import (
 
 	"flint/config"
 	"flint/internal/runner"
-	"flint/sandbox"
-	"flint/sandbox/bubblewrap"
-	"flint/sandbox/process"
 )
 
 // serveHTTP serves until it is told to stop, then waits for the requests that run.
-func serveHTTP(l net.Listener, h http.Handler, grace time.Duration) func(context.Context) error {
+func serveHTTP(h http.Handler, grace time.Duration, listeners ...net.Listener) func(context.Context) error {
 	s := &http.Server{
 		Handler: h, ReadHeaderTimeout: 15 * time.Second, ReadTimeout: 15 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // what strangers send is not the operator's to read
 	}
 	return func(ctx context.Context) error {
-		failed := make(chan error, 1)
-		go func() { failed <- s.Serve(l) }() // ends with Shutdown or Close
+		failed := make(chan error, len(listeners))
+		for _, l := range listeners {
+			go func() { failed <- s.Serve(l) }() // ends with Shutdown or Close
+		}
 		select {
 		case err := <-failed:
 			return err
@@ -43,8 +41,10 @@ func serveHTTP(l net.Listener, h http.Handler, grace time.Duration) func(context
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = errors.Join(fmt.Errorf("requests still ran %s after the node was told to stop", grace), s.Close())
 		}
-		if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
-			err = errors.Join(err, served)
+		for range listeners {
+			if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
+				err = errors.Join(err, served)
+			}
 		}
 		return err
 	}
@@ -57,26 +57,7 @@ func serveMetrics(ctx context.Context, addr string, registry *prometheus.Registr
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
-	return runner.Service{Name: "metrics", Run: serveHTTP(l, mux, 5*time.Second)}, nil
-}
-
-// Driver is a sandbox driver that holds something of the host.
-type Driver interface {
-	sandbox.Driver
-	io.Closer
-}
-
-type plainDriver struct{ sandbox.Driver }
-
-func (plainDriver) Close() error { return nil }
-
-// OpenSandbox opens the driver that the settings name.
-func OpenSandbox(c config.Config, logger *slog.Logger) (Driver, error) {
-	if c.Sandbox == "none" {
-		logger.Warn("functions run without a sandbox: they can read and do whatever this process can")
-		return plainDriver{process.New()}, nil
-	}
-	return bubblewrap.New(bubblewrap.Config{Bubblewrap: c.Bubblewrap, RunDir: filepath.Join(c.Data, "sandbox"), Logger: logger})
+	return runner.Service{Name: "metrics", Run: serveHTTP(mux, 5*time.Second, l)}, nil
 }
 
 // NewLogger makes the logger that the settings describe, writing to w.

@@ -76,7 +76,8 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	if err != nil {
 		return err
 	}
-	driver, err := OpenSandbox(c, logger)
+	inside := newInbound(listener.Addr())
+	driver, err := OpenSandbox(ctx, c, logger, inside)
 	if err != nil {
 		return err
 	}
@@ -98,7 +99,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	authenticator := auth.New(auth.Config{Project: db.Project, Key: db.KeyBySecret, Signer: signer})
 
 	pool, err := worker.NewPool(worker.Config{
-		Driver: driver, Files: files, Blobs: blobs, Logger: logger, Registry: registry,
+		Driver: driver, Network: driver.Functions, Files: files, Blobs: blobs, Logger: logger, Registry: registry,
 		RunDir: filepath.Join(c.Data, "run"), CacheDir: filepath.Join(c.Data, "packages"),
 		MaxWorkers: c.MaxWorkers, KeepAlive: c.KeepAlive,
 	})
@@ -114,7 +115,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	builder, err := build.New(build.Config{
 		Store: db, Blobs: blobs, Driver: driver, Files: files, Runtimes: catalog, Signer: signer, Logger: logger, Registry: registry, Built: pool.Warm,
 		WorkDir: filepath.Join(c.Data, "builds"), CacheDir: filepath.Join(c.Data, "build-cache"), SeedDir: filepath.Join(c.Data, "seeds"),
-		Node: node, Endpoint: c.Endpoint, Region: c.Region, Environ: config.Environ(c.BuildEnvironment),
+		Node: node, Endpoint: c.Endpoint, Region: c.Region, Network: driver.Builds, Environ: config.Environ(c.BuildEnvironment),
 		MaxSource: c.MaxSource, MaxOutput: c.MaxOutput, Timeout: c.BuildTimeout, Concurrency: c.BuildConcurrency,
 	})
 	if err != nil {
@@ -154,7 +155,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	if err := warm(ctx, db, catalog, pool); err != nil {
 		return err
 	}
-	services := []runner.Service{{Name: "http", Run: serveHTTP(listener, front, c.StopTimeout)}}
+	services := []runner.Service{{Name: "http", Run: serveHTTP(front, c.StopTimeout, listener, inside)}}
 	operator, err := listenAdmin(c.Data)
 	if err != nil {
 		return err

@@ -9,7 +9,7 @@ import (
 // Several nodes may share a host. Each has a block of the range to itself.
 const (
 	mostBlocks  = 64
-	leastBits   = 8  // of a range
+	leastBits   = 12 // of a range
 	mostBits    = 24 // of a range, so that a block has room for more than a few
 	buildShare  = 3  // bits: an eighth of a block is for builds
 	gatewayHost = 1  // the first address that networks use; the gateway is no interface's, only a name for the way out

@@ -37,6 +37,7 @@ func (f filter) install() error {
 	c.DelTable(t)
 	c.AddTable(t)
 	b := builder{conn: c, table: t, own: f.block.name() + "-"}
+	b.refuse()
 	b.incoming(f.block)
 	b.input(f, verdicts)
 	b.forward(f, verdicts)
@@ -220,13 +221,18 @@ func address(field uint32, p netip.Prefix, op expr.CmpOp) []expr.Any {
 
 func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
-func tcpPort(port uint16) []expr.Any {
+func protocol(number byte) []expr.Any {
 	return []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_TCP}},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{number}},
+	}
+}
+
+func tcpPort(port uint16) []expr.Any {
+	return append(protocol(unix.IPPROTO_TCP),
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(port)},
-	}
+	)
 }
 
 // established matches what belongs to a connection that was let through, errors about it included.
@@ -247,7 +253,14 @@ func jump(chain string) []expr.Any {
 	return []expr.Any{&expr.Verdict{Kind: expr.VerdictJump, Chain: chain}}
 }
 
-// reject answers that the packet is not let through, so that nobody waits for a connection that never comes.
-func reject() []expr.Any {
-	return []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: unix.NFT_REJECT_ICMPX_ADMIN_PROHIBITED}}
+// refuse adds the chain that answers that a packet is not let through, so that nobody waits for a connection that never
+// comes. To a connection it answers as a closed port does: other answers are heard only when the kernel asks again.
+func (b builder) refuse() {
+	c := b.conn.AddChain(&nftables.Chain{Name: refused, Table: b.table})
+	b.rule(c, protocol(unix.IPPROTO_TCP), []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}})
+	b.rule(c, []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: unix.NFT_REJECT_ICMPX_ADMIN_PROHIBITED}})
 }
+
+const refused = "refused"
+
+func reject() []expr.Any { return jump(refused) }

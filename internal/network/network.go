@@ -158,6 +158,9 @@ func (p *Pool) Take(ctx context.Context, class Class) (*Network, error) {
 	if class != p.config.Prepare {
 		return p.order(ctx, class)
 	}
+	if p.ctx.Err() != nil {
+		return nil, errClosed
+	}
 	select {
 	case n := <-p.ready:
 		return n, nil
@@ -196,10 +199,7 @@ func (p *Pool) Range() netip.Prefix { return p.block.prefix }
 func (p *Pool) Close() error {
 	p.quit()
 	<-p.gone
-	close(p.ready)
-	for n := range p.ready {
-		n.Close()
-	}
+	p.empty()
 	release, err := p.claims.alone(context.WithoutCancel(p.ctx)) // it has a deadline of its own
 	if err != nil {
 		return errors.Join(err, p.lock.Close()) // the next node cleans up
@@ -210,6 +210,18 @@ func (p *Pool) Close() error {
 		errs = append(errs, err, p.claims.unforward())
 	}
 	return errors.Join(errs...)
+}
+
+// empty closes what waits ready. Nobody makes more.
+func (p *Pool) empty() {
+	for {
+		select {
+		case n := <-p.ready:
+			n.Close()
+		default:
+			return
+		}
+	}
 }
 
 func (p *Pool) address(class Class) (int, error) {

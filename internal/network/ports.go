@@ -149,7 +149,7 @@ func (n *Network) Close() {
 // listen opens the ports. The thread is inside; sockets stay where they were opened.
 func (n *Network) listen() error {
 	open := func(addr netip.AddrPort, serve func(context.Context, net.Conn)) error {
-		l, err := (&net.ListenConfig{}).Listen(n.ctx, "tcp4", addr.String())
+		l, err := (&net.ListenConfig{}).Listen(n.ctx, "tcp", addr.String())
 		if err != nil {
 			return fmt.Errorf("listen in a network: %w", err)
 		}
