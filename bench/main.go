@@ -62,7 +62,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	})
 	fs.IntVar(&o.starts, "starts", 100, "cold starts per language")
 	fs.DurationVar(&o.pause, "pause", 250*time.Millisecond, "quiet before each cold start")
-	fs.Func("only", "regular expression of what to measure, among warm/SERVER/CONNECTIONS and cold/LANGUAGE", func(s string) (err error) {
+	fs.Func("only", "regular expression of what to measure, among warm/SERVER/CONNECTIONS, cold/LANGUAGE and idle", func(s string) (err error) {
 		o.only, err = regexp.Compile(s)
 		return err
 	})
@@ -131,11 +131,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if r.Cold, err = cold(ctx, b, o); err != nil {
 		return err
 	}
+	if r.Idle, err = idle(ctx, b, o); err != nil {
+		return err
+	}
 	r.Took = time.Since(r.Begun).Seconds()
 	r.Machine.After = loadAverage()
 	r.Machine.Versions["flint"] = flintVersion(ctx, b.program)
 	for language, t := range b.toolchains {
 		r.Machine.Versions[language] = t.Version
 	}
-	return errors.Join(r.print(stdout), r.save(o.json))
+	return errors.Join(r.print(stdout), r.save(o.json), r.Idle.check())
 }

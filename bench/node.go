@@ -34,8 +34,8 @@ type node struct {
 	client  *http.Client
 }
 
-// startNode starts Flint with a new data directory.
-func startNode(ctx context.Context, program, dir string) (*node, error) {
+// startNode starts Flint with the data directory in dir, with defaults for all but some settings.
+func startNode(ctx context.Context, program, dir string, settings ...string) (*node, error) {
 	n := &node{client: &http.Client{Timeout: time.Minute}}
 	var err error
 	if n.addr, err = freePort(ctx); err != nil {
@@ -54,6 +54,7 @@ func startNode(ctx context.Context, program, dir string) (*node, error) {
 		}
 	}
 	cmd.Env = append(cmd.Env, "FLINT_BOOTSTRAP_PROJECT=bench", "FLINT_BOOTSTRAP_KEY="+n.key, "FLINT_FUNCTIONS_DOMAIN="+domain)
+	cmd.Env = append(cmd.Env, settings...)
 	if n.process, err = start(ctx, dir, "flint", cmd); err != nil {
 		return nil, err
 	}

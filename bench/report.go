@@ -18,6 +18,7 @@ type report struct {
 	Machine  machine    `json:"machine"`
 	Warm     []*warmRow `json:"warm,omitempty"`
 	Cold     []*coldRow `json:"cold,omitempty"`
+	Idle     *idleRow   `json:"idle,omitempty"`
 	Complete bool       `json:"complete"` // all of it was measured, none left out by -only
 }
 
@@ -38,6 +39,7 @@ func (r *report) print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', tabwriter.AlignRight)
 	r.printWarm(t)
 	r.printCold(t)
+	r.printIdle(t)
 	if err := t.Flush(); err != nil {
 		return err
 	}
@@ -87,5 +89,13 @@ func (r *report) printCold(w io.Writer) {
 	for _, x := range r.Cold {
 		fmt.Fprintf(w, "%s\t%d\t%d\t%.1f\t%.1f\t%s\t%.1f\t%.1f\t%.2f\t%.2f\t\n", x.Name, len(x.Calls), x.StemHits,
 			x.CallP50/1000, x.CallP99/1000, x.Bare, x.BareP50/1000, x.BareP99/1000, x.RatioP50, x.RatioP99)
+	}
+}
+
+func (r *report) printIdle(w io.Writer) {
+	if x := r.Idle; x != nil {
+		fmt.Fprintf(w, "\nIdle: a node with %d functions, started %d times; the slowest start and the highest memory count\n\n", x.Functions, len(x.Starts))
+		fmt.Fprintln(w, "first answer ms\tat first ms\tbound\tpeak MB\tbound\tMB at rest\t")
+		fmt.Fprintf(w, "%.0f\t%.0f\t%d\t%.0f\t%d\t%.0f\t\n", x.Start/1000, x.Unknown/1000, idleStart.Milliseconds(), x.Peak, idleMemory, x.Resident)
 	}
 }

@@ -66,7 +66,11 @@ func setup(t *testing.T, change func(*build.Config)) *bundle {
 	b.driver = &sandboxtest.Fake{Run: func(ctx context.Context, spec sandbox.Spec, _ io.Reader) sandbox.Exit {
 		return b.script(ctx, mount(spec, runtimes.BuildDir), spec)
 	}}
-	b.runtime = catalog.Offered()[0].ID
+	offered, err := catalog.Offered(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.runtime = offered[0].ID
 	b.config = build.Config{
 		Store: b.store, Blobs: b.blobs, Driver: b.driver, Files: files, Runtimes: catalog, Signer: auth.NewSigner(bytes.Repeat([]byte("s"), 32)),
 		Logger: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry(), Node: "node-a",

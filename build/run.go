@@ -149,7 +149,10 @@ func (j *job) build(ctx context.Context) (digest string, size int64, err error) 
 	if j.function, err = b.config.Store.Function(ctx, j.deployment.Project, j.deployment.Function); err != nil {
 		return "", 0, err
 	}
-	rt, ok := b.config.Runtimes.Lookup(j.deployment.Runtime)
+	rt, ok, err := b.config.Runtimes.Lookup(ctx, j.deployment.Runtime)
+	if err != nil {
+		return "", 0, err
+	}
 	if !ok || rt.Toolchain == nil {
 		hint := "it is not in this server's table"
 		if ok {

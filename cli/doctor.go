@@ -67,8 +67,12 @@ func diagnose(cmd *cobra.Command, c config.Config, format string) error {
 	if err != nil {
 		return err
 	}
+	offered, err := catalog.Offered(cmd.Context())
+	if err != nil {
+		return err
+	}
 	var ids []string
-	for _, r := range catalog.Offered() {
+	for _, r := range offered {
 		ids = append(ids, r.ID)
 	}
 	findings = append(findings, finding{"runtimes", len(ids) > 0, false, "with a toolchain: " + strings.Join(ids, ", ") + " (flint runtimes lists all)"})

@@ -45,13 +45,19 @@ func newRuntimes() *cobra.Command {
 				return err
 			}
 			for _, id := range ids {
-				if r, ok := catalog.Lookup(id); ok && (r.Toolchain == nil || !r.Toolchain.Installed) {
+				r, ok, err := catalog.Lookup(cmd.Context(), id)
+				if err != nil {
+					return err
+				}
+				if ok && (r.Toolchain == nil || !r.Toolchain.Installed) {
 					fmt.Fprintf(cmd.ErrOrStderr(), "%s: fetching, which takes up to a minute\n", id)
 				}
 				if err := catalog.Install(cmd.Context(), id, cmd.ErrOrStderr()); err != nil {
 					return err
 				}
-				r, _ := catalog.Lookup(id)
+				if r, _, err = catalog.Lookup(cmd.Context(), id); err != nil {
+					return err
+				}
 				fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", id, r.Toolchain)
 			}
 			return nil

@@ -20,6 +20,7 @@ type language struct {
 	noMissing    bool // a function cannot forget its return value
 	exactJSON    bool // body is parsed for the type application/json alone, without parameters
 	badEscapes   bool // a query with a bad escape fails the call
+	onePrinter   bool // nothing tells whose of several calls at once printed a text: the newest gets it
 
 	exception []string // what errors hold after an exception
 	broken    []broken
@@ -112,7 +113,7 @@ var languages = map[string]language{
 			"object": `map[string]string{"objectKey":"objectValue"}`,
 			"list":   `[]string{"arrayValue"}`,
 		},
-		decodesPath: true, decodesQuery: true, firstWins: true, noMissing: true, exactJSON: true, badEscapes: true,
+		decodesPath: true, decodesQuery: true, firstWins: true, noMissing: true, exactJSON: true, badEscapes: true, onePrinter: true,
 		exception: []string{"Error!"},
 		broken: []broken{
 			{

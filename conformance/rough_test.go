@@ -24,6 +24,7 @@ var roughCases = []testCase{
 			t.Errorf("the counter went from %d to %s", before, next.body)
 		}
 	}},
+	nativeLogs("native logs of a call alone", nil),
 	{name: "a crash", exchange: exchange{action: "crash"}, status: 500, body: is(""), check: func(t *testing.T, s *subject, a *answer) {
 		if !strings.Contains(a.errors, "exit status 7") {
 			t.Errorf("errors %q, want exit status 7 named", a.errors)

@@ -121,7 +121,10 @@ func (i *Invoker) loadTarget(ctx context.Context, key functionKey) (*target, err
 	if id == "" {
 		id = f.Runtime
 	}
-	rt, ok := i.config.Runtimes.Lookup(id)
+	rt, ok, err := i.config.Runtimes.Lookup(ctx, id)
+	if err != nil {
+		return nil, err
+	}
 	if !ok || rt.Toolchain == nil {
 		t.missing = flint.ErrRuntimeUnsupported.Saying(`Runtime "%s" is not supported`, id)
 		return t, nil

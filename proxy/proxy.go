@@ -98,6 +98,12 @@ func hostname(host string) string {
 	return strings.TrimSuffix(host, ".")
 }
 
+// Takes reports whether a request is for a function's own domain. It may read the rule of the domain.
+func (p *Proxy) Takes(r *http.Request) bool {
+	rule, err := p.rule(r.Context(), hostname(p.config.Forwarded.Host(r)))
+	return err == nil && rule != nil && rule.Type != flint.RuleRedirect && rule.Type != flint.RuleAPI
+}
+
 // known reports whether a host is the platform's own, under which nobody can pose as it.
 func (p *Proxy) known(host string) bool {
 	if a, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {

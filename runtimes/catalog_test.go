@@ -61,11 +61,11 @@ func TestCatalogOffersOnlyWhatIsAllowed(t *testing.T) {
 	if all := k.All(); len(all) != 1 || all[0].ID != "node-22" || all[0].Toolchain != nil {
 		t.Errorf("All() = %v, want node-22 without a toolchain", all)
 	}
-	if len(k.Offered()) != 0 {
-		t.Error("a runtime without a toolchain is offered")
+	if offered, err := k.Offered(t.Context()); err != nil || len(offered) != 0 {
+		t.Errorf("Offered() = %v, %v: a runtime without a toolchain is offered", offered, err)
 	}
-	if _, ok := k.Lookup("go-1.26"); ok {
-		t.Error("a runtime that is not allowed was found")
+	if _, ok, err := k.Lookup(t.Context(), "go-1.26"); ok || err != nil {
+		t.Errorf("Lookup() = %v, %v: a runtime that is not allowed was found", ok, err)
 	}
 }
 

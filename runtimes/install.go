@@ -18,7 +18,10 @@ const installTimeout = 10 * time.Minute
 // Install fetches the toolchain of the runtime called id with the host's npm, for the languages that npm carries, and
 // writes npm's output to out. It is complete or absent: a failure leaves nothing behind. Installing twice does nothing.
 func (k *Catalog) Install(ctx context.Context, id string, out io.Writer) error {
-	r, ok := k.Lookup(id)
+	r, ok, err := k.Lookup(ctx, id)
+	if err != nil {
+		return err
+	}
 	if !ok {
 		return fmt.Errorf("no runtime is called %q; flint runtimes lists them", id)
 	}
@@ -67,7 +70,7 @@ func (k *Catalog) Install(ctx context.Context, id string, out io.Writer) error {
 	if err := k.Refresh(ctx); err != nil {
 		return err
 	}
-	if r, _ := k.Lookup(id); r.Toolchain == nil {
+	if r, _ := k.find(id); r.Toolchain == nil {
 		os.RemoveAll(target)
 		return fmt.Errorf("what npm installed for %s does not run on this machine", id)
 	}

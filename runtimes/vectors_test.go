@@ -29,6 +29,10 @@ func TestVectors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	offered, err := catalog.Offered(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	languages, err := runtimes.Languages()
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +40,7 @@ func TestVectors(t *testing.T) {
 	for _, l := range languages {
 		t.Run(l.Key, func(t *testing.T) {
 			executable := os.Getenv("FLINT_TEST_" + strings.ToUpper(strings.ReplaceAll(l.Key, "-", "_")))
-			for _, r := range slices.Backward(catalog.Offered()) {
+			for _, r := range slices.Backward(offered) {
 				if r.Language.Key == l.Key {
 					executable = cmp.Or(executable, r.Toolchain.Host)
 				}

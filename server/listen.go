@@ -16,20 +16,38 @@ import (
 	"golang.org/x/term"
 
 	"flint/config"
+	"flint/internal/http1"
 	"flint/internal/runner"
+	"flint/proxy"
 )
 
-// serveHTTP serves until it is told to stop, then waits for the requests that run.
-func serveHTTP(h http.Handler, grace time.Duration, listeners ...net.Listener) func(context.Context) error {
-	s := &http.Server{
+// webServer is what serveHTTP needs of a server.
+type webServer interface {
+	Serve(l net.Listener) error
+	Shutdown(ctx context.Context) error
+	Close() error
+}
+
+func newHTTP(h http.Handler) *http.Server {
+	return &http.Server{
 		Handler: h, ReadHeaderTimeout: 15 * time.Second, ReadTimeout: 15 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // what strangers send is not the operator's to read
 	}
+}
+
+// newFront makes the server of functions and API: calls on functions' domains take the short way.
+func newFront(front *proxy.Proxy, logger *slog.Logger) *http1.Server {
+	return http1.New(http1.Config{
+		Handler: front, Takes: front.Takes, Rest: newHTTP(front), Logger: logger,
+		HeadTimeout: 15 * time.Second, IdleTimeout: 2 * time.Minute, BodyTimeout: time.Minute, SendTimeout: 5 * time.Minute,
+	})
+}
+
+// serveHTTP serves until it is told to stop, then waits for the requests that run.
+func serveHTTP(l net.Listener, s webServer, grace time.Duration) func(context.Context) error {
 	return func(ctx context.Context) error {
-		failed := make(chan error, len(listeners))
-		for _, l := range listeners {
-			go func() { failed <- s.Serve(l) }() // ends with Shutdown or Close
-		}
+		failed := make(chan error, 1)
+		go func() { failed <- s.Serve(l) }() // ends with Shutdown or Close
 		select {
 		case err := <-failed:
 			return err
@@ -41,10 +59,8 @@ func serveHTTP(h http.Handler, grace time.Duration, listeners ...net.Listener) f
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = errors.Join(fmt.Errorf("requests still ran %s after the node was told to stop", grace), s.Close())
 		}
-		for range listeners {
-			if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
-				err = errors.Join(err, served)
-			}
+		if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
+			err = errors.Join(err, served)
 		}
 		return err
 	}
@@ -57,7 +73,7 @@ func serveMetrics(ctx context.Context, addr string, registry *prometheus.Registr
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
-	return runner.Service{Name: "metrics", Run: serveHTTP(mux, 5*time.Second, l)}, nil
+	return runner.Service{Name: "metrics", Run: serveHTTP(l, newHTTP(mux), 5*time.Second)}, nil
 }
 
 // NewLogger makes the logger that the settings describe, writing to w.

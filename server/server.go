@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -86,7 +88,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	if err != nil {
 		return err
 	}
-	catalog, err := OpenCatalog(ctx, c)
+	catalog, err := runtimes.Recall(catalogConfig(c))
 	if err != nil {
 		return err
 	}
@@ -152,10 +154,10 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	if err := errors.Join(invoker.Settle(ctx), builder.Settle(ctx)); err != nil {
 		return err
 	}
-	if err := warm(ctx, db, catalog, pool); err != nil {
-		return err
+	services := []runner.Service{
+		{Name: "http", Run: serveHTTP(listener, newFront(front, logger), c.StopTimeout)},
+		{Name: "http of sandboxes", Run: serveHTTP(inside, newHTTP(front), c.StopTimeout)},
 	}
-	services := []runner.Service{{Name: "http", Run: serveHTTP(front, c.StopTimeout, listener, inside)}}
 	operator, err := listenAdmin(c.Data)
 	if err != nil {
 		return err
@@ -175,7 +177,8 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	}
 	return runner.Run(ctx,
 		[]runner.Service{
-			{Name: "workers", Run: pool.Run}, {Name: "retention", Run: retain(db, c.Retention, logger)},
+			{Name: "workers", Run: pool.Run}, {Name: "runtimes", Run: catalog.Run}, {Name: "stems", Run: warm(db, catalog, pool)},
+			{Name: "retention", Run: retain(db, c.Retention, logger)},
 			{Name: "maintenance", Run: maintain(db, c.ExecutionLimit, builder.Collect, logger)}, {Name: "events", Run: retainEvents(db, logger)},
 		},
 		[]runner.Service{
@@ -309,27 +312,42 @@ func bootstrap(ctx context.Context, db *store.Store, c config.Config, logger *sl
 }
 
 // warm makes stems for the runtimes of functions that can be called, so that the first call after a restart is quick.
-func warm(ctx context.Context, db *store.Store, catalog *runtimes.Catalog, pool *worker.Pool) error {
+func warm(db *store.Store, catalog *runtimes.Catalog, pool *worker.Pool) func(context.Context) error {
+	return func(ctx context.Context) error {
+		used, err := usedRuntimes(ctx, db)
+		for _, id := range used {
+			rt, ok, missing := catalog.Lookup(ctx, id)
+			if missing == nil && ok && rt.Toolchain != nil {
+				pool.Warm(rt)
+			}
+		}
+		if err == nil || ctx.Err() != nil {
+			<-ctx.Done()
+			return nil
+		}
+		return err
+	}
+}
+
+// usedRuntimes returns the runtimes of functions that can be called.
+func usedRuntimes(ctx context.Context, db *store.Store) ([]string, error) {
 	projects, err := db.Projects(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	used := map[string]bool{}
 	for _, p := range projects {
 		all, _, err := db.Functions(ctx, p.ID, flint.List{Limit: 1000, NoTotal: true})
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, f := range all {
-			used[f.Runtime] = used[f.Runtime] || f.DeploymentID != ""
+			if f.DeploymentID != "" {
+				used[f.Runtime] = true
+			}
 		}
 	}
-	for id, yes := range used {
-		if rt, ok := catalog.Lookup(id); ok && yes && rt.Toolchain != nil {
-			pool.Warm(rt)
-		}
-	}
-	return nil
+	return slices.Sorted(maps.Keys(used)), nil
 }
 
 // retain deletes executions that are older than they are kept.
@@ -358,9 +376,14 @@ func retain(db *store.Store, keep time.Duration, logger *slog.Logger) func(conte
 
 // OpenCatalog finds the runtimes of this host.
 func OpenCatalog(ctx context.Context, c config.Config) (*runtimes.Catalog, error) {
-	return runtimes.Open(ctx, runtimes.Config{
+	return runtimes.Open(ctx, catalogConfig(c))
+}
+
+func catalogConfig(c config.Config) runtimes.Config {
+	return runtimes.Config{
 		Toolchains: filepath.Join(c.Data, "toolchains"), Path: config.Path(), Environ: config.All(), Allow: c.Runtimes,
-	})
+		Memory: filepath.Join(c.Data, "probes.json"),
+	}
 }
 
 // logLevel reads the setting.

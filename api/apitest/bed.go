@@ -106,7 +106,7 @@ func catalog(t testing.TB) *runtimes.Catalog {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if rt, ok := c.Lookup("node-22"); ok && rt.Toolchain != nil {
+		if rt, ok, _ := c.Lookup(t.Context(), "node-22"); ok && rt.Toolchain != nil {
 			return c
 		}
 	}

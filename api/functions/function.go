@@ -87,7 +87,11 @@ type createIn struct {
 }
 
 func (s *Service) create(ctx context.Context, in *createIn) (*wire.Function, error) {
-	if r, ok := s.config.Runtimes.Lookup(in.Runtime); ok && r.Toolchain == nil {
+	r, ok, err := s.config.Runtimes.Lookup(ctx, in.Runtime)
+	if err != nil {
+		return nil, err
+	}
+	if ok && r.Toolchain == nil {
 		return nil, flint.ErrRuntimeUnsupported.Saying(`Runtime "%s" is not supported: %s`, in.Runtime, r.Hint)
 	}
 	if err := in.repository(); err != nil {

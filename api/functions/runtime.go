@@ -7,8 +7,11 @@ import (
 )
 
 // listRuntimes returns the runtimes that functions can use here.
-func (s *Service) listRuntimes(context.Context, *struct{}) (*wire.RuntimeList, error) {
-	offered := s.config.Runtimes.Offered()
+func (s *Service) listRuntimes(ctx context.Context, _ *struct{}) (*wire.RuntimeList, error) {
+	offered, err := s.config.Runtimes.Offered(ctx)
+	if err != nil {
+		return nil, err
+	}
 	m := &wire.RuntimeList{Total: len(offered), Runtimes: make([]*wire.Runtime, 0, len(offered))}
 	for _, r := range offered {
 		m.Runtimes = append(m.Runtimes, &wire.Runtime{

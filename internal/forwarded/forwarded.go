@@ -20,7 +20,7 @@ type Rules struct {
 // ours. Each proxy adds whom it was asked by, so what is further to the left is the client's own word. When all are
 // ours, the first of them asked.
 func (r Rules) Client(req *http.Request) string {
-	peer, ok := parse(req.RemoteAddr)
+	peer, ok := peerOf(req)
 	if !ok {
 		return req.RemoteAddr
 	}
@@ -74,7 +74,7 @@ func (r Rules) word(req *http.Request, header string) string {
 	if value == "" {
 		return ""
 	}
-	if peer, ok := parse(req.RemoteAddr); !ok || !r.trusted(peer) {
+	if peer, ok := peerOf(req); !ok || !r.trusted(peer) {
 		return ""
 	}
 	first, _, _ := strings.Cut(value, ",")
@@ -83,6 +83,14 @@ func (r Rules) word(req *http.Request, header string) string {
 
 func (r Rules) trusted(a netip.Addr) bool {
 	return slices.ContainsFunc(r.Proxies, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// peerOf is who has opened the connection.
+func peerOf(req *http.Request) (netip.Addr, bool) {
+	if a, err := netip.ParseAddrPort(req.RemoteAddr); err == nil { // as servers write it
+		return a.Addr().Unmap().WithZone(""), true
+	}
+	return parse(req.RemoteAddr)
 }
 
 // parse reads an address, with or without a port, in any of the forms that proxies write.
