@@ -65,6 +65,7 @@ type Config struct {
 	NetworkRange netip.Prefix
 	NetworkAllow []netip.Prefix
 	NetworkDeny  []netip.Prefix
+	NetworkPorts []int
 
 	LogLevel  string
 	LogFormat string
@@ -133,6 +134,7 @@ func (c *Config) Settings() []Setting {
 		{"network-range", "FLINT_NETWORK_RANGE", nil, "198.18.0.0/16", "IPv4 network, of /12 to /24, that isolated networks have their addresses in; nodes of one machine share it", &c.NetworkRange},
 		{"network-allow", "FLINT_NETWORK_ALLOW", nil, "none", "IPv4 networks that isolated functions and builds reach although they are private, separated by commas; the longest prefix that holds an address decides. An address of the machine itself must be named by itself", &c.NetworkAllow},
 		{"network-deny", "FLINT_NETWORK_DENY", nil, "none", "IPv4 networks that they do not reach, separated by commas", &c.NetworkDeny},
+		{"network-ports", "FLINT_NETWORK_PORTS", nil, "", "ports of the machine's own 127.0.0.1 that isolated functions and builds reach on theirs, separated by commas: a database, for example", &c.NetworkPorts},
 
 		{"log-level", "FLINT_LOG_LEVEL", nil, "info", "least important lines that are logged: debug, info, warn or error", &c.LogLevel},
 		{"log-format", "FLINT_LOG_FORMAT", nil, "auto", "text, json, or auto: text on a terminal", &c.LogFormat},
@@ -249,6 +251,18 @@ func (s *Setting) set(value string) (err error) {
 				*t = append(*t, part)
 			}
 		}
+	case *[]int:
+		*t = nil
+		for part := range strings.SplitSeq(value, ",") {
+			if part = strings.TrimSpace(part); part == "" {
+				continue
+			}
+			n, err := strconv.Atoi(part)
+			if err != nil || n < 0 {
+				return fmt.Errorf("%q is not a whole number of at least 0", part)
+			}
+			*t = append(*t, n)
+		}
 	case *[]netip.Addr:
 		*t = nil
 		for part := range strings.SplitSeq(value, ",") {
@@ -340,6 +354,14 @@ func (c *Config) checkNetwork() error {
 	if r := c.NetworkRange; !r.Addr().Is4() || r.Bits() < 12 || r.Bits() > 24 {
 		return fmt.Errorf("--network-range=%s: it must be an IPv4 network of /12 to /24", r)
 	}
+	for _, p := range c.NetworkPorts {
+		if p == 0 || p > 65535 || p == 53 {
+			return fmt.Errorf("--network-ports: %d is no port that can be shown to functions", p)
+		}
+	}
+	if len(c.NetworkPorts) > 32 {
+		return fmt.Errorf("--network-ports: %d ports are more than 32", len(c.NetworkPorts))
+	}
 	for name, list := range map[string][]netip.Prefix{"allow": c.NetworkAllow, "deny": c.NetworkDeny} {
 		for _, p := range list {
 			if !p.Addr().Is4() {
@@ -387,6 +409,8 @@ func (c *Config) Write(w io.Writer) error {
 		switch t := s.target.(type) {
 		case *[]string:
 			value = strings.Join(*t, ",")
+		case *[]int:
+			value = strings.Trim(strings.Join(strings.Fields(fmt.Sprint(*t)), ","), "[]")
 		case *[]netip.Addr:
 			value = list(*t)
 		case *netip.Prefix:

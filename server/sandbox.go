@@ -98,10 +98,19 @@ func networkConfig(ctx context.Context, c config.Config, logger *slog.Logger, in
 			n.Ports = append(n.Ports, network.Port{Addr: at, Serve: network.Relay(at)})
 		}
 	}
+	listens := func(at netip.AddrPort) bool {
+		return slices.ContainsFunc(n.Ports, func(p network.Port) bool { return p.Addr == at })
+	}
+	for _, port := range c.NetworkPorts {
+		at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(port)) //nolint:gosec // checked with the settings
+		if !listens(at) {
+			n.Ports = append(n.Ports, network.Port{Addr: at, Serve: network.Relay(at)})
+		}
+	}
 	for _, at := range addresses(ctx, registries(config.Environ(c.BuildEnvironment)), logger) {
 		if !at.Addr().IsLoopback() {
 			n.Policy.BuildReach = append(n.Policy.BuildReach, at)
-		} else if !slices.ContainsFunc(n.Ports, func(p network.Port) bool { return p.Addr == at }) {
+		} else if !listens(at) {
 			n.Ports = append(n.Ports, network.Port{Addr: at, Build: true, Serve: network.Relay(at)})
 		}
 	}

@@ -154,6 +154,16 @@ func (c claims) unforward() error {
 	return os.Remove(filepath.Join(c.dir, forwarders))
 }
 
+// forwarding says whether all interfaces forward.
+func forwarding(links []string) bool {
+	for _, link := range links {
+		if on, err := isOn(forwardFile(link)); err != nil || !on {
+			return false
+		}
+	}
+	return true
+}
+
 func isOn(file string) (bool, error) {
 	b, err := os.ReadFile(file)
 	return strings.TrimSpace(string(b)) != "0", err

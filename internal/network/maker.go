@@ -149,7 +149,8 @@ func (m *maker) look() error {
 	if err != nil {
 		return err
 	}
-	if m.mtu = mtu; m.names != nil && slices.Equal(names, m.names) && router == m.router {
+	known := m.names != nil && slices.Equal(names, m.names) && router == m.router
+	if m.mtu = mtu; known && (router || forwarding(names)) {
 		return nil
 	}
 	release, err := p.claims.alone(p.ctx)
