@@ -48,7 +48,7 @@ bench: ## run the benchmarks; ARGS='-only warm' and the like go to them
 	@bin/flint runtimes install node-22 --data .tools
 	go run ./bench $(ARGS)
 
-fuzz: ## run every fuzz target for FUZZTIME (30s)
+fuzz: ## run every fuzz target for FUZZTIME (60s)
 	@scripts/fuzz
 
 clean: ## remove what was built and fetched; data directories stay

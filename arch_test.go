@@ -18,7 +18,7 @@ const module = "flint"
 var layers = [][]string{
 	{"."},
 	{"wire", "store", "bus", "blob", "sandbox", "runtimes", "auth", "config", "geo", "console"},
-	{"client", "tables", "worker", "build"},
+	{"client", "tables", "worker", "build", "probe"},
 	{"invoke", "upload"},
 	{"schedule", "trigger", "realtime", "proxy", "api", "admin"},
 	{"server"},

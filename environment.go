@@ -1,6 +1,9 @@
 package flint
 
-import "strconv"
+import (
+	"maps"
+	"strconv"
+)
 
 // EnvironmentConfig is what the environment of a function is made from.
 type EnvironmentConfig struct {
@@ -24,7 +27,7 @@ func Environment(c EnvironmentConfig) map[string]string {
 			}
 		}
 	}
-	for name, value := range map[string]string{
+	maps.Copy(env, map[string]string{
 		"APPWRITE_FUNCTION_API_ENDPOINT":    c.Endpoint,
 		"APPWRITE_FUNCTION_ID":              string(c.Function.ID),
 		"APPWRITE_FUNCTION_NAME":            c.Function.Name,
@@ -44,9 +47,7 @@ func Environment(c EnvironmentConfig) map[string]string {
 		"OPEN_RUNTIMES_HOSTNAME":            string(c.Function.ID),
 		"OPEN_RUNTIMES_ENV":                 "production",
 		"CI":                                "true",
-	} {
-		env[name] = value
-	}
+	})
 	for _, name := range []string{
 		"REPOSITORY_ID", "REPOSITORY_NAME", "REPOSITORY_OWNER", "REPOSITORY_URL", "REPOSITORY_BRANCH", "REPOSITORY_BRANCH_URL",
 		"COMMIT_HASH", "COMMIT_MESSAGE", "COMMIT_URL", "COMMIT_AUTHOR_NAME", "COMMIT_AUTHOR_URL",

@@ -8,15 +8,25 @@ import (
 	"time"
 )
 
-// Identifiers of the nouns. They are distinct types so that two of them cannot be swapped.
-type (
-	ProjectID    string
-	FunctionID   string
-	DeploymentID string
-	ExecutionID  string
-	VariableID   string
-	RuleID       string
-)
+// The identifiers of the nouns are distinct types so that two of them cannot be swapped.
+
+// ProjectID names a project.
+type ProjectID string
+
+// FunctionID names a function of a project.
+type FunctionID string
+
+// DeploymentID names a deployment.
+type DeploymentID string
+
+// ExecutionID names an execution.
+type ExecutionID string
+
+// VariableID names a variable.
+type VariableID string
+
+// RuleID names a proxy rule.
+type RuleID string
 
 // NewID returns a new identifier of 20 lower-case hexadecimal characters: 8 of Unix seconds, 5 of microseconds and 7
 // random ones. Identifiers made later on one machine sort after earlier ones, to the microsecond.
@@ -30,7 +40,7 @@ func NewID() string {
 // MaxIDLength is the longest identifier, in characters.
 const MaxIDLength = 36
 
-var idPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`) //nolint:gochecknoglobals // compiled once
+var idPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`) // compiled once
 
 // ValidID reports whether s can name a thing: letters, digits, period, hyphen and underscore, not starting with a
 // special character, at most 36 characters.

@@ -163,8 +163,7 @@ func (p *queryParser) decode(text []byte, depth int) (rawQuery, error) {
 		Values    json.RawMessage `json:"values"`
 	}
 	if err := json.Unmarshal(text, &in); err != nil {
-		var syntax *json.SyntaxError
-		if errors.As(err, &syntax) {
+		if _, ok := errors.AsType[*json.SyntaxError](err); ok {
 			return rawQuery{}, badQuery("Syntax error")
 		}
 		return rawQuery{}, badQuery("A query must be a JSON object.")
@@ -380,7 +379,7 @@ func attributeValue(raw json.RawMessage, t AttributeType) (any, bool) {
 	if absent(raw) {
 		return nil, false
 	}
-	switch t {
+	switch t { //nolint:exhaustive // AttributeSelect is no type of values
 	case AttributeString:
 		var v string
 		err := json.Unmarshal(raw, &v)

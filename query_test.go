@@ -22,7 +22,8 @@ func TestParseList(t *testing.T) {
 	}{
 		{"nothing is the first page", nil, flint.List{}},
 		{
-			"shape", []string{
+			"shape",
+			[]string{
 				`{"method":"limit","values":[7]}`, `{"method":"offset","values":[3]}`, `{"method":"cursorBefore","values":["abc"]}`,
 				`{"method":"orderDesc","attribute":"$createdAt"}`, `{"method":"orderAsc"}`, `{"method":"orderRandom"}`,
 				`{"method":"select","values":["status","$id"]}`,
@@ -33,14 +34,16 @@ func TestParseList(t *testing.T) {
 			},
 		},
 		{
-			"the first of several counts", []string{
+			"the first of several counts",
+			[]string{
 				`{"method":"limit","values":[7]}`, `{"method":"limit","values":[8]}`, `{"method":"offset","values":[1]}`, `{"method":"offset","values":[2]}`,
 				`{"method":"cursorAfter","values":["a"]}`, `{"method":"cursorBefore","values":["b"]}`,
 			},
 			flint.List{Limit: 7, Offset: 1, Cursor: "a"},
 		},
 		{
-			"values have the types of their attributes", []string{
+			"values have the types of their attributes",
+			[]string{
 				`{"method":"equal","attribute":"status","values":["ready","failed"]}`,
 				`{"method":"between","attribute":"buildSize","values":[1,9007199254740993]}`,
 				`{"method":"equal","attribute":"activate","values":[true]}`,
@@ -56,7 +59,8 @@ func TestParseList(t *testing.T) {
 			}},
 		},
 		{
-			"nesting", []string{`{"method":"or","values":[{"method":"equal","attribute":"type","values":["cli"]},{"method":"isNotNull","attribute":"type","values":[]}]}`},
+			"nesting",
+			[]string{`{"method":"or","values":[{"method":"equal","attribute":"type","values":["cli"]},{"method":"isNotNull","attribute":"type","values":[]}]}`},
 			flint.List{Filters: []flint.Query{{Method: "or", Values: []any{
 				flint.Query{Method: "equal", Attribute: "type", Values: []any{"cli"}}, flint.Query{Method: "isNotNull", Attribute: "type"},
 			}}}},

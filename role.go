@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-var rolePattern = regexp.MustCompile( //nolint:gochecknoglobals // compiled once
+var rolePattern = regexp.MustCompile( // compiled once
 	`^(any|guests|users(/(un)?verified)?` +
 		`|user:[A-Za-z0-9][A-Za-z0-9._-]{0,35}(/(un)?verified)?` +
 		`|team:[A-Za-z0-9][A-Za-z0-9._-]{0,35}(/[A-Za-z0-9][A-Za-z0-9._-]{0,35})?` +

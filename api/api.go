@@ -32,8 +32,16 @@ type Config struct {
 	// MaxUpload is the most bytes that a request with a file may have; 0: 64 MiB. It is the outermost of the bounds:
 	// who receives the file has a smaller one and a better message.
 	MaxUpload int64
-	// Origins are the host names, beside this machine's, whose pages may read answers. *.x stands for every name below x.
-	Origins []string
+	// Hosts are the platform's own names beside this machine's: their pages may read answers.
+	Hosts []string
+	// Secure has callers who come by plain http sent to https, but for those who ask for this machine by its own name or
+	// for PlainHost: functions do, on their way inside.
+	Secure    bool
+	PlainHost string
+	// Format is of what clients get who do not say which version they know.
+	Format wire.Format
+	// Development has clients told what else only the log knows of errors.
+	Development bool
 	// Forwarded says which proxies are believed about the client's address.
 	Forwarded forwarded.Rules
 	// Unlimited switches the limits of all routes off.
@@ -134,6 +142,8 @@ func (x *exchange) identify() error {
 		return err
 	}
 	x.principal = p
-	x.format = wire.ParseFormat(x.r.Header.Get(wire.FormatHeader))
+	if x.format = wire.ParseFormat(x.r.Header.Get(wire.FormatHeader)); !x.format.Stated() {
+		x.format = x.api.config.Format
+	}
 	return p.Authorize(x.r.Host, x.route.Scopes...)
 }

@@ -67,7 +67,7 @@ func echo(_ context.Context, in *echoIn) (*echoOut, error) {
 }
 
 // frame returns an API of routes that do what frames must cope with.
-func frame(t *testing.T) (*apitest.Bed, *api.API) {
+func frame(t *testing.T, with ...func(*api.Config)) (*apitest.Bed, *api.API) {
 	t.Helper()
 	b := apitest.New(t)
 	type none = struct{}
@@ -75,7 +75,11 @@ func frame(t *testing.T) (*apitest.Bed, *api.API) {
 	route := func(method, path string, h api.Handler) api.Route {
 		return api.Route{Method: method, Path: path, Name: method + path, Scopes: []string{auth.Public}, Callers: auth.Unidentified, Handler: h}
 	}
-	a := api.New(api.Config{Auth: b.Auth, Logger: b.Logger, Registry: b.Registry, Origins: []string{"*.example.test", "Exact.test"}, Forwarded: forwarded.Rules{Proxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Headers: []string{"X-Forwarded-For"}}, MaxUpload: 1 << 20}, []api.Route{
+	c := api.Config{Auth: b.Auth, Logger: b.Logger, Registry: b.Registry, Hosts: []string{"a.example.test", "exact.test"}, Forwarded: forwarded.Rules{Proxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Headers: []string{"X-Forwarded-For"}}, MaxUpload: 1 << 20}
+	for _, change := range with {
+		change(&c)
+	}
+	a := api.New(c, []api.Route{
 		route("GET", "/v1/echo/{id}", api.Handle(200, echo)),
 		route("POST", "/v1/echo/{id}", api.Handle(200, echo)),
 		route("GET", "/v1/echo/static", answer(func(context.Context, *none) (*thing, error) { return &thing{ID: "static"}, nil })),
@@ -244,8 +248,13 @@ func TestCompression(t *testing.T) {
 		accept, path string
 		want         bool
 	}{
-		{"gzip, br", "/v1/large", true}, {"br;q=1, GZIP;q=0.5", "/v1/large", true}, {"gzip;q=0", "/v1/large", false}, {"gzip;q=0.0", "/v1/large", false},
-		{"", "/v1/large", false}, {"br", "/v1/large", false}, {"gzip", "/v1/echo/x", false},
+		{"gzip, br", "/v1/large", true},
+		{"br;q=1, GZIP;q=0.5", "/v1/large", true},
+		{"gzip;q=0", "/v1/large", false},
+		{"gzip;q=0.0", "/v1/large", false},
+		{"", "/v1/large", false},
+		{"br", "/v1/large", false},
+		{"gzip", "/v1/echo/x", false},
 	} {
 		w := apitest.Send(t, a, apitest.Actor{"Accept-Encoding": c.accept}, "GET", c.path, "", nil)
 		if got := w.Header().Get("Content-Encoding") == "gzip"; got != c.want {
@@ -377,7 +386,8 @@ func TestRoutesMustBeComplete(t *testing.T) {
 		"no name":    {Method: "GET", Path: "/v1/x", Scopes: []string{auth.Public}, Callers: auth.Keys, Handler: ok},
 		"a rule that is none": {Method: "GET", Path: "/v1/x", Name: "x", Scopes: []string{auth.Public}, Callers: auth.Keys, Handler: api.Handle(200, func(context.Context, *struct {
 			A string `param:"a" rule:"nope"`
-		}) (*thing, error) {
+		},
+		) (*thing, error) {
 			return &thing{}, nil
 		})},
 	} {

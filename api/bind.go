@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/url"
 	"reflect"
 	"slices"
@@ -56,7 +57,7 @@ func compile(r *Route) []field {
 		switch {
 		case slices.Contains(strings.Split(r.Path, "/"), "{"+name+"}"):
 			p.In, p.Required = "path", true
-		case r.Method == "GET":
+		case r.Method == http.MethodGet:
 			p.In = "query"
 		}
 		p.Type = typeName(f.Type)
@@ -90,7 +91,7 @@ func defaultOf(t reflect.Type, text string) reflect.Value {
 		return v
 	}
 	var err error
-	switch v.Kind() { //nolint:exhaustive // the other kinds have no default
+	switch v.Kind() { // the other kinds have no default
 	case reflect.String:
 		v.SetString(text)
 	case reflect.Int:
@@ -189,6 +190,9 @@ func (f *field) set(in reflect.Value, p *param) error {
 
 func (f *field) setText(dst reflect.Value, p *param) string {
 	text, ok := p.asText()
+	if !ok && f.Rule.Scalar && p.raw != nil && p.raw[0] != '"' {
+		text, ok = string(p.raw), true
+	}
 	if !ok {
 		return cmp.Or(f.Rule.Message, "Value must be a valid string")
 	}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -21,7 +22,7 @@ const (
 
 // preflight answers OPTIONS on every path. It lets any origin ask: the request itself decides who may read its answer.
 func (a *API) preflight(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{api: a, id: newRequestID()}
+	x := &exchange{api: a, r: r, id: newRequestID()}
 	x.always(w.Header())
 	a.allowOrigin(w.Header(), r, true)
 	w.WriteHeader(http.StatusNoContent)
@@ -43,20 +44,16 @@ func (a *API) allowOrigin(h http.Header, r *http.Request, preflight bool) {
 	}
 }
 
-// allowedHost reports whether pages of a host may read answers: those of this machine, which browsers reach under several
-// names, and the configured ones.
+// allowedHost reports whether pages of a host may read answers.
 func (a *API) allowedHost(host string) bool {
+	return isLocal(host) || slices.Contains(a.config.Hosts, host)
+}
+
+// isLocal reports whether a host is this machine, which has several names.
+func isLocal(host string) bool {
 	if host == "localhost" {
 		return true
 	}
-	if ip, err := netip.ParseAddr(host); err == nil && ip.IsLoopback() {
-		return true
-	}
-	for _, o := range a.config.Origins {
-		o = strings.ToLower(o)
-		if host == o || strings.HasPrefix(o, "*.") && strings.HasSuffix(host, o[1:]) {
-			return true
-		}
-	}
-	return false
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
 }

@@ -98,5 +98,5 @@ func parseRange(header string, size int64) (start, end int64, err error) {
 // place reads a number of bytes without a sign.
 func place(s string) (int64, bool) {
 	n, err := strconv.ParseUint(s, 10, 62)
-	return int64(n), err == nil //nolint:gosec // 62 bits fit
+	return int64(n), err == nil // 62 bits fit
 }

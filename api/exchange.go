@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -77,9 +78,32 @@ func (x *exchange) always(h http.Header) {
 	h.Set("Server", "Appwrite")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Request-Id", x.id)
+	if x.api.config.Forwarded.Secure(x.r) {
+		h.Set("Strict-Transport-Security", "max-age=10886400")
+	}
+}
+
+// secure sends those who came by plain http to https, where that is demanded.
+func (x *exchange) secure() error {
+	if !x.api.config.Secure || x.api.config.Forwarded.Secure(x.r) {
+		return nil
+	}
+	host := (&url.URL{Host: x.r.Host}).Hostname()
+	if isLocal(host) || host == x.api.config.PlainHost {
+		return nil
+	}
+	if x.r.Method != http.MethodGet && x.r.Method != http.MethodHead {
+		return flint.ErrProtocol
+	}
+	x.status = http.StatusMovedPermanently
+	http.Redirect(x.w, x.r, "https://"+x.r.Host+x.r.URL.RequestURI(), x.status)
+	return nil
 }
 
 func (x *exchange) handle() error {
+	if err := x.secure(); err != nil || x.status != 0 {
+		return err
+	}
 	if x.route == x.api.unknown {
 		return flint.ErrRouteNotFound
 	}

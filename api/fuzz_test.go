@@ -98,6 +98,24 @@ func FuzzMultipart(f *testing.F) {
 	})
 }
 
+func FuzzRange(f *testing.F) {
+	f.Add("bytes=0-9", int64(10))
+	f.Add("bytes=-5", int64(3))
+	f.Add("bytes= 7-", int64(1<<40))
+	f.Fuzz(func(t *testing.T, header string, size int64) {
+		if size < 0 {
+			return
+		}
+		start, end, err := parseRange(header, size)
+		if err != nil {
+			return
+		}
+		if start < 0 || start >= end || end > size {
+			t.Errorf("parseRange(%q, %d) = %d, %d", header, size, start, end)
+		}
+	})
+}
+
 func TestBoundsOfForms(t *testing.T) {
 	t.Parallel()
 	if _, err := parseForm(strings.Repeat("a[]=&", maxFields+1)); err == nil {
@@ -129,7 +147,10 @@ func TestLimiter(t *testing.T) {
 		left int
 		ok   bool
 	}{
-		{"a", now, 1, true}, {"a", now.Add(time.Minute), 0, true}, {"a", now.Add(2 * time.Minute), 0, false}, {"b", now.Add(2 * time.Minute), 1, true},
+		{"a", now, 1, true},
+		{"a", now.Add(time.Minute), 0, true},
+		{"a", now.Add(2 * time.Minute), 0, false},
+		{"b", now.Add(2 * time.Minute), 1, true},
 		{"a", now.Add(time.Hour), 1, true},
 	} {
 		left, reset, ok := l.take(want.key, want.at, false)

@@ -32,6 +32,7 @@ func document(routes []*boundRoute) []byte {
 	schemas := object{}
 	paths := object{}
 	errorSchema := modelSchema(reflect.TypeFor[wire.Error](), schemas)
+	recorded := recordings()
 	for _, r := range routes {
 		for i, path := range append([]string{r.Path}, r.Aliases...) {
 			item, ok := paths[path].(object)
@@ -39,9 +40,14 @@ func document(routes []*boundRoute) []byte {
 				item = object{}
 				paths[path] = item
 			}
-			op := operation(r, path, schemas, errorSchema)
+			x, name := recorded[r.Name], r.Name
 			if i > 0 {
-				op["operationId"] = r.Name + "." + strconv.Itoa(i)
+				name += "." + strconv.Itoa(i)
+				x.Request = recorded[name].Request
+			}
+			op := operation(r, path, schemas, errorSchema, x)
+			if i > 0 {
+				op["operationId"] = name
 				op["deprecated"] = true
 			}
 			item[strings.ToLower(r.Method)] = op
@@ -68,11 +74,11 @@ func document(routes []*boundRoute) []byte {
 	return doc
 }
 
-func operation(r *boundRoute, path string, schemas object, errorSchema any) object {
+func operation(r *boundRoute, path string, schemas object, errorSchema any, x recording) object {
 	service, _, _ := strings.Cut(r.Name, ".")
 	op := object{
 		"operationId": r.Name, "summary": r.Summary, "tags": []string{service},
-		"x-scopes": r.Scopes, "security": security(r.Callers), "responses": responses(r, schemas, errorSchema),
+		"x-scopes": r.Scopes, "security": security(r.Callers), "responses": responses(r, schemas, errorSchema, x),
 	}
 	var params []any
 	body, required := object{}, []string{}
@@ -113,7 +119,7 @@ func operation(r *boundRoute, path string, schemas object, errorSchema any) obje
 		if len(required) > 0 {
 			schema["required"] = required
 		}
-		op["requestBody"] = object{"required": len(required) > 0, "content": object{kind: object{"schema": schema}}}
+		op["requestBody"] = object{"required": len(required) > 0, "content": object{kind: media(schema, x.Request)}}
 	}
 	return op
 }
@@ -132,9 +138,9 @@ func security(c auth.Callers) []any {
 	return all
 }
 
-func responses(r *boundRoute, schemas object, errorSchema any) object {
+func responses(r *boundRoute, schemas object, errorSchema any, x recording) object {
 	answers := object{"default": object{
-		"description": "What went wrong.", "content": object{"application/json": object{"schema": errorSchema}},
+		"description": "What went wrong.", "content": object{"application/json": media(errorSchema, x.Answers["default"])},
 	}}
 	for _, status := range append([]int{r.Handler.status}, r.Also...) {
 		answer := object{"description": http.StatusText(status)}
@@ -143,10 +149,10 @@ func responses(r *boundRoute, schemas object, errorSchema any) object {
 		case reflect.TypeFor[*Download]():
 			answer["content"] = object{"application/octet-stream": object{"schema": object{"type": "string", "contentMediaType": "application/octet-stream"}}}
 		default:
-			schema := object{"schema": modelSchema(out, schemas)}
-			content := object{"application/json": schema}
+			schema := modelSchema(out, schemas)
+			content := object{"application/json": media(schema, x.Answers[strconv.Itoa(status)])}
 			if out.Implements(reflect.TypeFor[Former]()) {
-				content["multipart/form-data"] = schema
+				content["multipart/form-data"] = media(schema, nil)
 			}
 			answer["content"] = content
 		}

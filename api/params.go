@@ -224,12 +224,10 @@ func readAll(r io.Reader, length int64) ([]byte, error) {
 
 // tooLarge tells a body that went over its limit from one that broke off.
 func tooLarge(err error) error {
-	var limit *http.MaxBytesError
-	if errors.As(err, &limit) {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return flint.ErrBodyTooLarge.Because(err)
 	}
-	var known *flint.Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*flint.Error](err); ok {
 		return known
 	}
 	return flint.ErrInvalidArgument.Saying("The request body could not be read.").Because(err)

@@ -115,7 +115,7 @@ func (x *exchange) write(status int, contentType string, body []byte) error {
 }
 
 func acceptsGzip(accept string) bool {
-	for _, part := range strings.Split(accept, ",") {
+	for part := range strings.SplitSeq(accept, ",") {
 		name, quality, _ := strings.Cut(strings.TrimSpace(part), ";")
 		if strings.EqualFold(strings.TrimSpace(name), "gzip") {
 			q := strings.ReplaceAll(quality, " ", "")
@@ -128,13 +128,21 @@ func acceptsGzip(accept string) bool {
 // writeError tells the client what went wrong, if it is the client's to know.
 func (x *exchange) writeError(err error) {
 	known := flint.ErrUnknown
-	var e *flint.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*flint.Error](err); ok {
 		known = e
 	}
 	message := known.Message
-	if known.Kind == flint.Internal {
+	if known.Kind == flint.Internal && !errors.Is(known, flint.ErrProtocol) {
 		message = flint.ErrUnknown.Message
+	}
+	var trace []string
+	if x.api.config.Development {
+		if known.Kind == flint.Internal {
+			message = err.Error()
+		}
+		for cause := err; cause != nil; cause = errors.Unwrap(cause) {
+			trace = append(trace, cause.Error())
+		}
 	}
 	h := x.w.Header()
 	h.Set("Cache-Control", "no-cache, no-store, must-revalidate")
@@ -143,7 +151,9 @@ func (x *exchange) writeError(err error) {
 	if known.Kind == flint.Unavailable && h.Get("Retry-After") == "" {
 		h.Set("Retry-After", "1")
 	}
-	if known.Kind == flint.RateLimited && h.Get("X-RateLimit-Reset") == "" { // nothing was counted: others were in the way
+	if known.Retry > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(known.Retry.Seconds())))
+	} else if known.Kind == flint.RateLimited && (h.Get("X-RateLimit-Reset") == "" || known.Is(flint.ErrFunctionBusy)) { // nothing was counted: others were in the way
 		h.Set("Retry-After", "5")
 	}
 	status := Status(known)
@@ -153,7 +163,7 @@ func (x *exchange) writeError(err error) {
 		_ = x.write(status, "text/html; charset=UTF-8", []byte(page)) // a page this small is not compressed: nothing can fail
 		return
 	}
-	b, _ := json.Marshal(wire.Error{Message: message, Code: status, Type: known.Type, Version: flint.ReferenceVersion}) // texts always marshal
+	b, _ := json.Marshal(wire.Error{Message: message, Code: status, Type: known.Type, Version: flint.ReferenceVersion, Trace: trace}) // texts always marshal
 	cause := x.err
 	_ = x.write(status, jsonType, b)
 	x.err = cause

@@ -136,7 +136,8 @@ func TestAuthorize(t *testing.T) {
 		{"what is public", request("/", "X-Appwrite-Project", "demo", "X-Appwrite-Key", "standard_good"), []string{auth.Public}, nil, ""},
 		{"any of two", request("/", "X-Appwrite-Project", "demo"), []string{"execution.write", "executions.write"}, nil, ""},
 		{
-			"a scope that the key lacks", request("http://api.test:80/", "X-Appwrite-Project", "demo", "X-Appwrite-Key", "standard_good"), []string{"functions.write"},
+			"a scope that the key lacks", request("http://api.test:80/", "X-Appwrite-Project", "demo", "X-Appwrite-Key", "standard_good"),
+			[]string{"functions.write"},
 			flint.ErrUnauthorizedScope, `app.demo@service.api.test (role: applications) missing scopes (["functions.write"])`,
 		},
 		{"a scope that guests lack", request("/", "X-Appwrite-Project", "demo"), []string{"functions.read"}, flint.ErrUnauthorizedScope, `User (role: guests) missing scopes (["functions.read"])`},

@@ -15,6 +15,7 @@ import (
 type bed struct {
 	dir     string // scratch, with the node's data
 	program string // flint
+	tools   string // where scripts/setup has installed the other servers
 	log     io.Writer
 
 	node       *node
@@ -33,27 +34,31 @@ type toolchain struct {
 }
 
 // openBed makes the scratch directory and the program.
-func openBed(ctx context.Context, parent, program string, log io.Writer) (*bed, error) {
-	parent, err := filepath.Abs(parent)
+func openBed(ctx context.Context, o options, log io.Writer) (*bed, error) {
+	parent, err := filepath.Abs(o.dir)
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(parent, 0o755); err != nil { //nolint:gosec // workers pass through under their own user ids
+	tools, err := filepath.Abs(o.tools)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(parent, 0o755); err != nil {
 		return nil, err
 	}
 	dir, err := os.MkdirTemp(parent, "run-")
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // the same
+	if err := os.Chmod(dir, 0o755); err != nil {
 		return nil, err
 	}
-	b := &bed{dir: dir, program: program, log: log, deployed: map[string]bool{}}
-	if program == "" {
+	b := &bed{dir: dir, program: o.program, tools: tools, log: log, deployed: map[string]bool{}}
+	if o.program == "" {
 		b.program = filepath.Join(dir, "flint")
 		return b, b.build(ctx, "flint/cmd/flint", b.program)
 	}
-	b.program, err = filepath.Abs(program)
+	b.program, err = filepath.Abs(o.program)
 	return b, err
 }
 
@@ -70,11 +75,17 @@ func (b *bed) build(ctx context.Context, pkg, output string) error {
 
 func (b *bed) say(format string, args ...any) { fmt.Fprintf(b.log, format+"\n", args...) }
 
-// close stops what was started and removes the scratch directory.
-func (b *bed) close() error {
+// stopAll stops what was started.
+func (b *bed) stopAll() {
 	for _, p := range b.processes {
 		p.stop()
 	}
+	b.processes, b.node, b.deployed = nil, nil, map[string]bool{}
+}
+
+// close stops what was started and removes the scratch directory.
+func (b *bed) close() error {
+	b.stopAll()
 	return os.RemoveAll(b.dir)
 }
 

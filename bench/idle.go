@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -33,12 +33,9 @@ type idleRow struct {
 }
 
 // idle fills a node of its own with functions and starts it again and again.
-func idle(ctx context.Context, b *bed, o options) (*idleRow, error) {
-	if !o.wants("idle") {
-		return nil, nil //nolint:nilnil // not asked for
-	}
+func idle(ctx context.Context, b *bed, _ options) (result, error) {
 	dir := filepath.Join(b.dir, "idle")
-	if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // workers pass through under their own user ids
+	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, err
 	}
 	var t toolchain
@@ -70,17 +67,15 @@ func idle(ctx context.Context, b *bed, o options) (*idleRow, error) {
 	return row, err
 }
 
-// check reports whether the node keeps the bounds.
 func (r *idleRow) check() error {
-	if r == nil {
-		return nil
-	}
-	slowest := max(r.Start, r.Unknown)
-	if slowest <= micros(idleStart) && r.Peak <= idleMemory {
-		return nil
-	}
-	return fmt.Errorf("a node with %d functions takes %.0f ms to its first answer and %.0f MB; %d ms and %d MB are allowed",
-		r.Functions, slowest/1000, r.Peak, idleStart.Milliseconds(), idleMemory)
+	return errors.Join(within("the time to the first answer", max(r.Start, r.Unknown)/1000, float64(idleStart.Milliseconds()), "ms"),
+		within("the node's peak memory", r.Peak, idleMemory, "MB"))
+}
+
+func (r *idleRow) print(w io.Writer) {
+	fmt.Fprintf(w, "\nIdle: a node with %d functions, started %d times; the slowest start and the highest memory count\n\n", r.Functions, len(r.Starts))
+	fmt.Fprintln(w, "first answer ms\tat first ms\tbound\tpeak MB\tbound\tMB at rest\t")
+	fmt.Fprintf(w, "%.0f\t%.0f\t%d\t%.0f\t%d\t%.0f\t\n", r.Start/1000, r.Unknown/1000, idleStart.Milliseconds(), r.Peak, idleMemory, r.Resident)
 }
 
 func fillIdle(ctx context.Context, program, dir, runtime string) error {
@@ -132,14 +127,4 @@ func (r *idleRow) measure(ctx context.Context, program, dir string) (float64, er
 	resident, err := memory(n.process.cmd.Process.Pid, "VmRSS")
 	r.Peak, r.Resident = max(r.Peak, peak), max(r.Resident, resident)
 	return took, err
-}
-
-// memory reads a size of a process from /proc, in MB.
-func memory(pid int, field string) (float64, error) {
-	value, _, _ := strings.Cut(fieldOf(fmt.Sprintf("/proc/%d/status", pid), field), " ")
-	kb, err := strconv.ParseFloat(value, 64)
-	if err != nil {
-		return 0, fmt.Errorf("%s of the node: %w", field, err)
-	}
-	return kb / 1024, nil
 }

@@ -43,9 +43,13 @@ type options struct {
 	connections []int
 	starts      int
 	pause       time.Duration
+	day         time.Duration
+	neighbour   time.Duration
+	overload    time.Duration
 	only        *regexp.Regexp
 	program     string
 	dir         string
+	tools       string
 	json        string
 }
 
@@ -62,12 +66,16 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	})
 	fs.IntVar(&o.starts, "starts", 100, "cold starts per language")
 	fs.DurationVar(&o.pause, "pause", 250*time.Millisecond, "quiet before each cold start")
-	fs.Func("only", "regular expression of what to measure, among warm/SERVER/CONNECTIONS, cold/LANGUAGE and idle", func(s string) (err error) {
+	fs.DurationVar(&o.day, "day", 3*time.Minute, "length of the workload day")
+	fs.DurationVar(&o.neighbour, "neighbour", 8*time.Second, "length of each measurement of the workload neighbour")
+	fs.DurationVar(&o.overload, "overload", time.Minute, "length of the overload")
+	fs.Func("only", "regular expression of what to measure, among warm/SERVER/CONNECTIONS, cold/LANGUAGE, idle, growth, worker, burst, day, neighbour and overload", func(s string) (err error) {
 		o.only, err = regexp.Compile(s)
 		return err
 	})
 	fs.StringVar(&o.program, "flint", "", "flint to measure (default: built from this module)")
 	fs.StringVar(&o.dir, "dir", "bench/results", "where the node's data directory is made and removed; should be on a disk")
+	fs.StringVar(&o.tools, "tools", ".tools", "where scripts/setup has installed the other servers")
 	fs.StringVar(&o.json, "json", "bench/results/latest.json", "file for the results as JSON")
 	if err := fs.Parse(args); err != nil {
 		return o, err
@@ -77,6 +85,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return o, fmt.Errorf("%q is no flag", fs.Arg(0))
 	case o.rounds < 1 || o.starts < 1 || o.duration <= 0 || o.warmup <= 0 || o.pause < 0:
 		return o, errors.New("-rounds, -starts, -duration and -warmup must be positive")
+	case o.day < 10*time.Second || o.neighbour < time.Second || o.overload < 10*time.Second:
+		return o, errors.New("-day and -overload must be at least 10s, -neighbour 1s")
 	}
 	return o, nil
 }
@@ -102,7 +112,7 @@ func (o options) wants(format string, args ...any) bool {
 
 func (o options) wantsPeer(p peer) bool {
 	for i, n := range o.connections {
-		if o.wants("warm/%s/%d", p.Name, n) && (!p.Most || i == len(o.connections)-1) {
+		if o.wants("warm/%s/%d", p.Name, n) && p.at(i, o.connections) {
 			return true
 		}
 	}
@@ -118,27 +128,47 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if r.Options == "" {
 		r.Options = "default options"
 	}
-	b, err := openBed(ctx, o.dir, o.program, stderr)
+	b, err := openBed(ctx, o, stderr)
 	if b != nil {
 		defer func() { err = errors.Join(err, b.close()) }()
 	}
 	if err != nil {
 		return err
 	}
-	if r.Warm, err = warm(ctx, b, o); err != nil {
-		return err
-	}
-	if r.Cold, err = cold(ctx, b, o); err != nil {
-		return err
-	}
-	if r.Idle, err = idle(ctx, b, o); err != nil {
-		return err
-	}
+	failed := r.measure(ctx, b, o)
 	r.Took = time.Since(r.Begun).Seconds()
 	r.Machine.After = loadAverage()
 	r.Machine.Versions["flint"] = flintVersion(ctx, b.program)
 	for language, t := range b.toolchains {
 		r.Machine.Versions[language] = t.Version
 	}
-	return errors.Join(r.print(stdout), r.save(o.json), r.Idle.check())
+	return errors.Join(failed, r.print(stdout), r.save(o.json), r.check())
+}
+
+// measure measures what was asked for. What was found is reported also when something fails, and a part that fails does
+// not keep the next from being measured.
+func (r *report) measure(ctx context.Context, b *bed, o options) (err error) {
+	defer func() { r.Complete = r.Complete && err == nil }()
+	if r.Warm, err = warm(ctx, b, o); err != nil {
+		return err
+	}
+	if r.Cold, err = cold(ctx, b, o); err != nil {
+		return err
+	}
+	b.stopAll() // a part has the machine for itself
+	for _, p := range parts() {
+		if !o.wants("%s", p.name) || ctx.Err() != nil {
+			continue
+		}
+		b.say("%s", p.name)
+		f, failed := p.measure(ctx, b, o)
+		b.stopAll()
+		if failed != nil {
+			b.say("%s failed: %v", p.name, failed)
+			err = errors.Join(err, fmt.Errorf("%s: %w", p.name, failed))
+			continue
+		}
+		r.Parts = append(r.Parts, found{p.name, f})
+	}
+	return err
 }

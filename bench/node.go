@@ -21,6 +21,7 @@ const (
 	domain       = "functions.localhost"
 	startTime    = 2 * time.Minute
 	buildTime    = 10 * time.Minute
+	callTimeout  = 30 // seconds: the longest that a caller can wait
 	expectedLog  = "a greeting for GET"
 	expectedBody = `{"message":"Hello from a function","ok":true}`
 )
@@ -111,19 +112,27 @@ func functionID(language string) string { return "bench-" + language }
 
 // deploy creates the function of a language, waits until it is built and checks what it answers.
 func (n *node) deploy(ctx context.Context, language string, t toolchain) error {
+	if err := n.upload(ctx, functionID(language), language, t); err != nil {
+		return err
+	}
+	return n.check(ctx, language)
+}
+
+// upload creates a function from a folder of testdata and waits until it is built.
+func (n *node) upload(ctx context.Context, id, source string, t toolchain) error {
 	functions := "/v1/functions"
 	err := n.rest(ctx, http.MethodPost, functions, map[string]any{
-		"functionId": functionID(language), "name": "Bench " + language, "runtime": t.Runtime, "execute": []string{"any"},
-		"entrypoint": t.entrypoint, "logging": true,
+		"functionId": id, "name": "Bench " + source, "runtime": t.Runtime, "execute": []string{"any"},
+		"entrypoint": t.entrypoint, "logging": true, "timeout": callTimeout,
 	}, nil)
 	if err != nil {
 		return err
 	}
-	form, contentType, err := upload(language)
+	form, contentType, err := upload(source)
 	if err != nil {
 		return err
 	}
-	deployments := functions + "/" + functionID(language) + "/deployments"
+	deployments := functions + "/" + id + "/deployments"
 	var d struct {
 		ID     string `json:"$id"`
 		Status string `json:"status"`
@@ -145,9 +154,9 @@ func (n *node) deploy(ctx context.Context, language string, t toolchain) error {
 		return err
 	}
 	if d.Status != "ready" {
-		return fmt.Errorf("the deployment of %s is %s:\n%s", language, d.Status, d.Log)
+		return fmt.Errorf("the deployment of %s is %s:\n%s", id, d.Status, d.Log)
 	}
-	return n.check(ctx, language)
+	return nil
 }
 
 // check makes one call and looks at its record: a fast answer that left none would be worth nothing.

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 )
 
 // peer is one server of the warm table. A new one is one more row in peers: how it is opened, and what it is held
@@ -17,7 +16,7 @@ type peer struct {
 	Name   string
 	What   string
 	Beside string // the peer whose numbers its own are divided by
-	Most   bool   // measured with the largest number of connections only
+	Ends   bool   // measured with the smallest and the largest number of connections only
 	Open   func(context.Context, *bed) (endpoint, error)
 }
 
@@ -25,10 +24,18 @@ func peers() []peer {
 	return []peer{
 		{Name: "flint-node", What: "function in Node.js, record and logs kept", Beside: "node-http", Open: function("node")},
 		{Name: "node-http", What: "bare node:http", Open: nodeHTTP},
+		{Name: "framework", What: "Google's Functions Framework for Node.js", Beside: "node-http", Ends: true, Open: framework},
+		{Name: "workerd", What: "Cloudflare's workerd", Beside: "node-http", Ends: true, Open: workerd},
+		{Name: "flint-python", What: "function in Python, record and logs kept", Beside: "uvicorn", Ends: true, Open: function("python")},
+		{Name: "uvicorn", What: "uvicorn with uvloop and httptools", Beside: "node-http", Ends: true, Open: uvicorn},
+		{Name: "flint-go", What: "function in Go, record and logs kept", Beside: "go-http", Ends: true, Open: function("go")},
 		{Name: "go-http", What: "bare Go net/http", Open: goHTTP},
-		{Name: "flint-python", What: "function in Python, record and logs kept", Beside: "node-http", Most: true, Open: function("python")},
-		{Name: "flint-go", What: "function in Go, record and logs kept", Beside: "go-http", Most: true, Open: function("go")},
 	}
+}
+
+// at reports whether the peer is measured with the i-th of some numbers of connections.
+func (p peer) at(i int, connections []int) bool {
+	return !p.Ends || i == 0 || i == len(connections)-1
 }
 
 // function opens the function of a language in Flint.
@@ -42,25 +49,6 @@ func function(language string) func(context.Context, *bed) (endpoint, error) {
 	}
 }
 
-func nodeHTTP(ctx context.Context, b *bed) (endpoint, error) {
-	t, err := b.toolchain(ctx, "node")
-	if err != nil {
-		return endpoint{}, err
-	}
-	script, err := sources.ReadFile("testdata/bare/server.cjs")
-	if err != nil {
-		return endpoint{}, err
-	}
-	name := filepath.Join(b.dir, "server.cjs")
-	if err := os.WriteFile(name, script, 0o600); err != nil {
-		return endpoint{}, err
-	}
-	return b.serve(ctx, "node-http", t.Path, func(addr string) []string {
-		_, port, _ := net.SplitHostPort(addr) // of an address that we made
-		return []string{name, port}
-	})
-}
-
 // goHTTP is this program again, as a server: a process of its own, like every other peer.
 func goHTTP(ctx context.Context, b *bed) (endpoint, error) {
 	self, err := os.Executable()
@@ -70,8 +58,19 @@ func goHTTP(ctx context.Context, b *bed) (endpoint, error) {
 	return b.serve(ctx, "go-http", self, func(addr string) []string { return []string{serveCommand, addr} })
 }
 
-// serve starts a server of ours on loopback and waits for its first right answer.
+// serve starts a server on loopback and waits for its first right answer.
 func (b *bed) serve(ctx context.Context, name, program string, args func(addr string) []string) (endpoint, error) {
+	return b.launch(ctx, name, program, args, func(ctx context.Context, e endpoint) error {
+		body, err := once(ctx, e, "/")
+		if err == nil && string(body) != expectedBody {
+			err = fmt.Errorf("%s answers %.200q", name, body)
+		}
+		return err
+	})
+}
+
+// launch starts a server on loopback and waits until ready has no complaint.
+func (b *bed) launch(ctx context.Context, name, program string, args func(addr string) []string, ready func(context.Context, endpoint) error) (endpoint, error) {
 	addr, err := freePort(ctx)
 	if err != nil {
 		return endpoint{}, err
@@ -82,13 +81,7 @@ func (b *bed) serve(ctx context.Context, name, program string, args func(addr st
 	}
 	b.processes = append(b.processes, p)
 	e := endpoint{Addr: addr, Host: addr, Body: []byte(expectedBody), PID: p.cmd.Process.Pid}
-	return e, p.await(ctx, startTime, func(ctx context.Context) error {
-		body, err := once(ctx, e, "/")
-		if err == nil && string(body) != expectedBody {
-			err = fmt.Errorf("%s answers %.200q", name, body)
-		}
-		return err
-	})
+	return e, p.await(ctx, startTime, func(ctx context.Context) error { return ready(ctx, e) })
 }
 
 // serveCommand makes this program the bare Go server.

@@ -15,17 +15,21 @@ const tick = 10 * time.Millisecond
 
 // usage is the processor time that was used up to a moment.
 type usage struct {
-	server, workers time.Duration // of the server's first process, and of all below it
+	server, workers time.Duration // of the server's first process, and of all that run below it
+	ended           time.Duration // of processes below it that have ended
 	generator       time.Duration // of this process
 	machine         time.Duration // of everything, all processors together
 }
 
 func (u usage) since(before usage) usage {
 	return usage{
-		server: u.server - before.server, workers: u.workers - before.workers,
+		server: u.server - before.server, workers: u.workers - before.workers, ended: u.ended - before.ended,
 		generator: u.generator - before.generator, machine: u.machine - before.machine,
 	}
 }
+
+// spent is all that the server and what it started have used.
+func (u usage) spent() time.Duration { return u.server + u.workers + u.ended }
 
 // others is what the machine did beside the measured server and the generator; the kernel's own work is part of it.
 func (u usage) others() time.Duration {
@@ -36,20 +40,30 @@ func (u usage) others() time.Duration {
 // counts as nothing: the numbers explain a measurement and are not one.
 func readUsage(pid int) usage {
 	u := usage{generator: ownTime(), machine: machineTime()}
-	times, parents := map[int]time.Duration{}, map[int]int{}
-	names, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, name := range names {
-		if p, parent, t, ok := processTime(name); ok {
-			times[p], parents[p] = t, parent
-		}
-	}
-	u.server = times[pid]
-	for p, t := range times {
-		if p != pid && below(parents, p, pid) {
-			u.workers += t
+	all, parents := readProcesses()
+	for _, p := range all {
+		switch {
+		case p.pid == pid:
+			u.server = p.own
+			u.ended += p.ended
+		case below(parents, p.pid, pid):
+			u.workers += p.own
+			u.ended += p.ended
 		}
 	}
 	return u
+}
+
+// readProcesses returns all processes, and the parent of each.
+func readProcesses() (all []stat, parents map[int]int) {
+	parents = map[int]int{}
+	names, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, name := range names {
+		if p, ok := readProcess(name); ok {
+			all, parents[p.pid] = append(all, p), p.parent
+		}
+	}
+	return all, parents
 }
 
 // below reports whether process p descends from ancestor.
@@ -62,25 +76,36 @@ func below(parents map[int]int, p, ancestor int) bool {
 	return false
 }
 
-// processTime reads /proc/PID/stat: the parent is field 4, times in user and kernel mode are 14 and 15.
-func processTime(name string) (pid, parent int, t time.Duration, ok bool) {
+// stat is what is read of a process.
+type stat struct {
+	pid, parent int
+	own         time.Duration // processor time
+	ended       time.Duration // of its children that have ended, and of theirs
+}
+
+// readProcess reads /proc/PID/stat: the parent is field 4, times in user and kernel mode are 14 and 15, those of children 16
+// and 17.
+func readProcess(name string) (s stat, ok bool) {
 	b, err := os.ReadFile(name)
 	if err != nil {
-		return 0, 0, 0, false
+		return s, false
 	}
 	end := bytes.LastIndexByte(b, ')') // the program's name may contain anything
 	if end < 0 {
-		return 0, 0, 0, false
+		return s, false
 	}
 	fields := strings.Fields(string(b[end+1:])) // from field 3 on
-	if len(fields) < 13 {
-		return 0, 0, 0, false
+	if len(fields) < 15 {
+		return s, false
 	}
-	pid, _ = strconv.Atoi(filepath.Base(filepath.Dir(name)))
-	parent, _ = strconv.Atoi(fields[1])
-	user, _ := strconv.ParseInt(fields[11], 10, 64)
-	kernel, _ := strconv.ParseInt(fields[12], 10, 64)
-	return pid, parent, time.Duration(user+kernel) * tick, true
+	ticks := func(i int) time.Duration {
+		n, _ := strconv.ParseInt(fields[i], 10, 64)
+		return time.Duration(n) * tick
+	}
+	s.pid, _ = strconv.Atoi(filepath.Base(filepath.Dir(name)))
+	s.parent, _ = strconv.Atoi(fields[1])
+	s.own, s.ended = ticks(11)+ticks(12), ticks(13)+ticks(14)
+	return s, true
 }
 
 // machineTime reads the first line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal.

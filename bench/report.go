@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -18,20 +19,35 @@ type report struct {
 	Machine  machine    `json:"machine"`
 	Warm     []*warmRow `json:"warm,omitempty"`
 	Cold     []*coldRow `json:"cold,omitempty"`
-	Idle     *idleRow   `json:"idle,omitempty"`
+	Parts    []found    `json:"parts,omitempty"`
 	Complete bool       `json:"complete"` // all of it was measured, none left out by -only
+}
+
+// found is the result of a part.
+type found struct {
+	Name   string `json:"name"`
+	Result result `json:"result"`
+}
+
+// check reports the bounds that were missed.
+func (r *report) check() error {
+	var missed []error
+	for _, f := range r.Parts {
+		missed = append(missed, f.Result.check())
+	}
+	return errors.Join(missed...)
 }
 
 // save writes the report to a file.
 func (r *report) save(name string) error {
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil { //nolint:gosec // results are for everyone
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
 	}
 	b, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(name, append(b, '\n'), 0o644) //nolint:gosec // the same
+	return os.WriteFile(name, append(b, '\n'), 0o644)
 }
 
 // print writes the tables.
@@ -39,7 +55,9 @@ func (r *report) print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', tabwriter.AlignRight)
 	r.printWarm(t)
 	r.printCold(t)
-	r.printIdle(t)
+	for _, f := range r.Parts {
+		f.Result.print(t)
+	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
@@ -70,6 +88,7 @@ func (r *report) printWarm(w io.Writer) {
 		}
 		fmt.Fprintf(w, "%s\t%.2f\t%.2f\t%.2f\t%.2f\t\n", x.Beside, x.RatioCalls, x.RatioP50, x.RatioP99, x.RatioServed)
 	}
+	r.printOne(w)
 	fmt.Fprintf(w, "\nRounds, calls/s:\n\n")
 	for _, x := range r.Warm {
 		fmt.Fprintf(w, "%s\t%d\t", x.Server, x.Connections)
@@ -77,6 +96,26 @@ func (r *report) printWarm(w io.Writer) {
 			fmt.Fprintf(w, "%.0f\t", round.CallsPerSecond)
 		}
 		fmt.Fprintln(w)
+	}
+}
+
+// printOne writes what one call costs: its processor time where there are most connections, its latency where there is one.
+func (r *report) printOne(w io.Writer) {
+	fewest, most := r.Warm[0].Connections, r.Warm[len(r.Warm)-1].Connections
+	alone := map[string]*warmRow{}
+	for _, x := range r.Warm {
+		if x.Connections == fewest {
+			alone[x.Server] = x
+		}
+	}
+	fmt.Fprintf(w, "\nOne call: processor time of server and worker with %d connections, latency with %d\n\n", most, fewest)
+	fmt.Fprintln(w, "server\tcpu µs\tp50 µs\tbeside\tcpu\tp50\t")
+	for _, x := range r.Warm {
+		a := alone[x.Server]
+		if x.Connections != most || a == nil {
+			continue
+		}
+		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%s\t%.2f\t%.2f\t\n", x.Server, x.served(), a.P50, x.Beside, x.RatioServed, a.RatioP50)
 	}
 }
 
@@ -89,13 +128,5 @@ func (r *report) printCold(w io.Writer) {
 	for _, x := range r.Cold {
 		fmt.Fprintf(w, "%s\t%d\t%d\t%.1f\t%.1f\t%s\t%.1f\t%.1f\t%.2f\t%.2f\t\n", x.Name, len(x.Calls), x.StemHits,
 			x.CallP50/1000, x.CallP99/1000, x.Bare, x.BareP50/1000, x.BareP99/1000, x.RatioP50, x.RatioP99)
-	}
-}
-
-func (r *report) printIdle(w io.Writer) {
-	if x := r.Idle; x != nil {
-		fmt.Fprintf(w, "\nIdle: a node with %d functions, started %d times; the slowest start and the highest memory count\n\n", x.Functions, len(x.Starts))
-		fmt.Fprintln(w, "first answer ms\tat first ms\tbound\tpeak MB\tbound\tMB at rest\t")
-		fmt.Fprintf(w, "%.0f\t%.0f\t%d\t%.0f\t%d\t%.0f\t\n", x.Start/1000, x.Unknown/1000, idleStart.Milliseconds(), x.Peak, idleMemory, x.Resident)
 	}
 }

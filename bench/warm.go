@@ -65,12 +65,12 @@ func warm(ctx context.Context, b *bed, o options) ([]*warmRow, error) {
 		}
 	}
 	var rows []*warmRow
-	for _, n := range o.connections {
+	for index, n := range o.connections {
 		var level []*warmRow
 		for range o.rounds {
 			i := 0
 			for _, c := range contenders {
-				if !o.wants("warm/%s/%d", c.Name, n) || c.Most && n != most {
+				if !o.wants("warm/%s/%d", c.Name, n) || !c.at(index, o.connections) {
 					continue
 				}
 				if i == len(level) {

@@ -26,7 +26,7 @@ type Store interface {
 	List(ctx context.Context, each func(digest string, size int64) error) error
 }
 
-var digestPattern = regexp.MustCompile(`^[0-9a-f]{64}$`) //nolint:gochecknoglobals // compiled once
+var digestPattern = regexp.MustCompile(`^[0-9a-f]{64}$`) // compiled once
 
 // ValidDigest reports whether s can be the name of a blob.
 func ValidDigest(s string) bool { return digestPattern.MatchString(s) }

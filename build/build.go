@@ -137,8 +137,7 @@ func (b *Builder) Receive(ctx context.Context, r io.Reader) (Source, error) {
 	verdict := make(chan error, 1)
 	go func() { // ends when the upload has been read: the pipe is closed below in every case
 		err := archive.Check(ctx, checked, b.sourceLimits())
-		var refused *archive.Refused
-		if errors.As(err, &refused) {
+		if _, ok := errors.AsType[*archive.Refused](err); ok {
 			checked.CloseWithError(err)
 		}
 		_, _ = io.Copy(io.Discard, checked) // what follows the archive; the copy below must not wait
@@ -229,7 +228,7 @@ func (b *Builder) Settle(ctx context.Context) error {
 func (b *Builder) settle(ctx context.Context, node string) error {
 	retried, failed, err := b.config.Store.SettleBuilds(ctx, node, time.Now(), maxAttempts)
 	if retried+failed > 0 {
-		b.config.Logger.Warn("builds had lost their node", slog.Int("retried", retried), slog.Int("failed", failed))
+		b.config.Logger.WarnContext(ctx, "builds had lost their node", slog.Int("retried", retried), slog.Int("failed", failed))
 	}
 	return err
 }
@@ -248,7 +247,7 @@ func (b *Builder) Work(ctx context.Context) error {
 			return func() { b.run(ctx, d, attempt) }, err
 		},
 		Sweep:  func(ctx context.Context) error { return b.settle(ctx, "") },
-		Failed: func(err error) { b.config.Logger.Error("queued builds cannot be read", errAttr(err)) },
+		Failed: func(err error) { b.config.Logger.ErrorContext(ctx, "queued builds cannot be read", errAttr(err)) },
 	}
 	loop.Run(ctx, &running)
 	return nil

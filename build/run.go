@@ -56,14 +56,14 @@ func (b *Builder) run(stopping context.Context, d *flint.Deployment, attempt int
 	helpers.Wait()
 	logErr := j.log.close()
 	if rmErr := os.RemoveAll(j.dir); rmErr != nil {
-		b.config.Logger.Warn("build left something behind", errAttr(rmErr))
+		b.config.Logger.WarnContext(ctx, "build left something behind", errAttr(rmErr))
 	}
 	if errors.Is(cause, errCanceled) || errors.Is(cause, errLost) {
 		return // the row is settled, or somebody else's
 	}
 	if err != nil && stopping.Err() != nil {
 		if err := b.config.Store.ReleaseBuild(write, d.ID, attempt); err != nil {
-			b.config.Logger.Error("build not handed back", slog.String("deployment_id", string(d.ID)), errAttr(err))
+			b.config.Logger.ErrorContext(ctx, "build not handed back", slog.String("deployment_id", string(d.ID)), errAttr(err))
 		}
 		return
 	}
@@ -84,16 +84,16 @@ func (b *Builder) finish(ctx context.Context, j *job, begun time.Time, digest st
 	}
 	current, storeErr := b.config.Store.FinishBuild(ctx, j.deployment.ID, j.attempt, outcome)
 	if storeErr != nil {
-		b.config.Logger.Error("build not recorded", slog.String("deployment_id", string(j.deployment.ID)), errAttr(storeErr))
+		b.config.Logger.ErrorContext(ctx, "build not recorded", slog.String("deployment_id", string(j.deployment.ID)), errAttr(storeErr))
 		return
 	}
 	if !current && digest != "" {
 		if err := b.Collect(ctx, digest); err != nil {
-			b.config.Logger.Warn("package of a lost build stays", errAttr(err))
+			b.config.Logger.WarnContext(ctx, "package of a lost build stays", errAttr(err))
 		}
 	}
 	b.metrics.builds.WithLabelValues(j.deployment.Runtime, string(outcome.Status)).Inc()
-	b.config.Logger.Info("build", slog.String("project_id", string(j.deployment.Project)), slog.String("function_id", string(j.deployment.Function)),
+	b.config.Logger.InfoContext(ctx, "build", slog.String("project_id", string(j.deployment.Project)), slog.String("function_id", string(j.deployment.Function)),
 		slog.String("deployment_id", string(j.deployment.ID)), slog.String("runtime", j.deployment.Runtime),
 		slog.String("status", string(outcome.Status)), slog.Duration("dur", took))
 	if outcome.Status == flint.DeploymentReady && b.config.Built != nil {
@@ -103,12 +103,10 @@ func (b *Builder) finish(ctx context.Context, j *job, begun time.Time, digest st
 
 // sentence words a failure for the author of the function. What is not meant for them is the operator's.
 func sentence(err error) string {
-	var failure *failure
-	if errors.As(err, &failure) {
+	if failure, ok := errors.AsType[*failure](err); ok {
 		return failure.text
 	}
-	var refused *archive.Refused
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*archive.Refused](err); ok {
 		return "The archive was refused: " + refused.Error() + "."
 	}
 	if errors.Is(err, archive.ErrMalformed) {
@@ -131,7 +129,7 @@ func (b *Builder) keepLease(ctx context.Context, stop context.CancelCauseFunc, i
 		case <-tick.C:
 			canceled, err := b.config.Store.ExtendBuild(ctx, id, attempt, b.config.Lease)
 			if err != nil && ctx.Err() == nil {
-				b.config.Logger.Error("lease not extended", slog.String("deployment_id", string(id)), errAttr(err))
+				b.config.Logger.ErrorContext(ctx, "lease not extended", slog.String("deployment_id", string(id)), errAttr(err))
 			}
 			if canceled {
 				stop(errLost)
@@ -162,7 +160,7 @@ func (j *job) build(ctx context.Context) (digest string, size int64, err error) 
 	}
 	j.runtime = rt
 	work := filepath.Join(j.dir, "work")
-	if err := os.MkdirAll(work, 0o755); err != nil { //nolint:gosec // the sandbox's own user id works in it
+	if err := os.MkdirAll(work, 0o755); err != nil {
 		return "", 0, err
 	}
 	if err := j.stage(ctx, work); err != nil {

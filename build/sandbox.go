@@ -102,8 +102,11 @@ func (j *job) spec(id string, size flint.Specification) sandbox.Spec {
 	}
 	for _, v := range [][2]string{
 		{"PATH", strings.Join(append(slices.Clone(t.Path), "/usr/local/bin", "/usr/bin", "/bin"), ":")},
-		{"HOME", "/tmp"}, {"LANG", "C.UTF-8"},
-		{"FLINT_HOOKS", runtimes.HooksDir}, {"FLINT_ADAPTER", runtimes.AdapterDir}, {"FLINT_EXECUTABLE", t.Executable},
+		{"HOME", "/tmp"},
+		{"LANG", "C.UTF-8"},
+		{"FLINT_HOOKS", runtimes.HooksDir},
+		{"FLINT_ADAPTER", runtimes.AdapterDir},
+		{"FLINT_EXECUTABLE", t.Executable},
 	} {
 		spec.Env = setVariable(spec.Env, v[0], v[1])
 	}
@@ -124,7 +127,7 @@ func (b *Builder) runSandbox(ctx context.Context, spec sandbox.Spec) (sandbox.Ex
 	}
 	exit := box.Exit()
 	if err := box.Close(); err != nil {
-		b.config.Logger.Error("sandbox left something behind", errAttr(err))
+		b.config.Logger.ErrorContext(ctx, "sandbox left something behind", errAttr(err))
 	}
 	if ctx.Err() != nil {
 		return exit, context.Cause(ctx)
@@ -142,7 +145,7 @@ func setVariable(env []string, name, value string) []string {
 func (b *Builder) seed(ctx context.Context, j *job) (string, error) {
 	hooks := b.config.Files.Hooks(j.runtime.Language)
 	if _, err := os.Stat(filepath.Join(hooks, "seed.sh")); err != nil {
-		return "", nil //nolint:nilerr // most have none
+		return "", nil // most have none
 	}
 	b.seeds.Lock()
 	defer b.seeds.Unlock()
@@ -171,7 +174,7 @@ func (b *Builder) seed(ctx context.Context, j *job) (string, error) {
 	if exit != (sandbox.Exit{}) {
 		return "", fmt.Errorf("preparing %s ended with %s", j.runtime.ID, exit)
 	}
-	if err := os.Chmod(scratch, 0o755); err != nil { //nolint:gosec // builds read it under their own user ids
+	if err := os.Chmod(scratch, 0o755); err != nil {
 		return "", err
 	}
 	return dir, os.Rename(scratch, dir)
@@ -195,7 +198,7 @@ func (b *Builder) useCache(j *job) (dir string, release func(), err error) {
 			b.config.Logger.Warn("dependency caches not pruned", errAttr(err))
 		}
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // the sandbox's own user id works in it
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		release()
 		return "", nil, err
 	}

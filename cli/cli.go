@@ -37,12 +37,12 @@ func newRoot() *cobra.Command {
 		SilenceUsage: true, SilenceErrors: true,
 		Example: "  flint serve\n  flint runtimes install node-22\n  flint key create --scopes functions.read,functions.write\n  flint executions --follow\n  flint doctor",
 	}
-	root.AddCommand(newServe(), newRuntimes(), newProject(), newKey(), newFunction(), newExecutions(), newDoctor(), newConfig(), newVersion())
+	root.AddCommand(newServe(), newRuntimes(), newProject(), newKey(), newFunction(), newExecutions(), newDoctor(), newProbe(), newConfig(), newVersion())
 	return root
 }
 
 // settings reads the settings for a command.
-func settings(fs *pflag.FlagSet) (config.Config, error) { return config.Load(fs, os.LookupEnv) }
+func settings(fs *pflag.FlagSet) (config.Config, error) { return config.Load(fs, os.LookupEnv) } //nolint:forbidigo // config reads by it
 
 func newVersion() *cobra.Command {
 	return &cobra.Command{

@@ -113,7 +113,7 @@ func dataFinding(dir string) finding {
 	if err := syscall.Statfs(at, &disk); err != nil {
 		return finding{"data directory", false, true, err.Error()}
 	}
-	free := disk.Bavail * uint64(disk.Bsize) >> 30 //nolint:gosec // a block size is positive
+	free := disk.Bavail * uint64(disk.Bsize) >> 30 // a block size is positive
 	if err := syscall.Access(at, 2); err != nil {
 		return finding{"data directory", false, true, at + " cannot be written"}
 	}

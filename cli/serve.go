@@ -33,7 +33,7 @@ func newServe() *cobra.Command {
 			})
 			logger.Info("stopped")
 			if errors.Is(err, context.Canceled) && cmd.Context().Err() != nil {
-				return nil // told to stop before it took calls
+				return nil //nolint:nilerr // told to stop before it took calls
 			}
 			return err
 		},

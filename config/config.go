@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,6 +43,7 @@ type Config struct {
 
 	Hostnames       []string
 	ProtectRouter   bool
+	ForceAPIHTTPS   bool
 	ForceHTTPS      bool
 	DomainTarget    []string
 	DomainA         []netip.Addr
@@ -57,9 +59,14 @@ type Config struct {
 	BootstrapKey     Secret
 	Secret           Secret
 
-	Sandbox    string
-	Insecure   bool
-	Bubblewrap string
+	Sandbox      string
+	Insecure     bool
+	Bubblewrap   string
+	OCIRuntime   string
+	SandboxFloor string
+
+	Environment    string
+	ResponseFormat string
 
 	Network      string
 	NetworkRange netip.Prefix
@@ -111,7 +118,8 @@ func (c *Config) Settings() []Setting {
 
 		{"hostnames", "FLINT_HOSTNAMES", []string{"_APP_DOMAIN", "_APP_CONSOLE_DOMAIN", "_APP_MIGRATION_HOST"}, "", "host names of the API, separated by commas; they can have no rule", &c.Hostnames},
 		{"router-protection", "FLINT_ROUTER_PROTECTION", []string{"_APP_OPTIONS_ROUTER_PROTECTION"}, "false", "refuse hosts that are neither of the API nor of a rule; else they are the API's", &c.ProtectRouter},
-		{"router-force-https", "FLINT_ROUTER_FORCE_HTTPS", []string{"_APP_OPTIONS_ROUTER_FORCE_HTTPS"}, "false", "send callers of functions who come by plain http to https", &c.ForceHTTPS},
+		{"force-https", "FLINT_FORCE_HTTPS", []string{"_APP_OPTIONS_FORCE_HTTPS"}, "false", "send callers of the API who come by plain http to https, but for this machine's own names and the host of an --endpoint with http", &c.ForceAPIHTTPS},
+		{"router-force-https", "FLINT_ROUTER_FORCE_HTTPS", []string{"_APP_OPTIONS_ROUTER_FORCE_HTTPS", "_APP_OPTIONS_FUNCTIONS_FORCE_HTTPS"}, "false", "send callers of functions who come by plain http to https", &c.ForceHTTPS},
 		{"domain-target", "FLINT_DOMAIN_TARGET", []string{"_APP_DOMAIN_TARGET_CNAME", "_APP_DOMAIN_TARGET"}, "", "names that domains of your own must lead to, separated by commas, to be verified", &c.DomainTarget},
 		{"domain-target-a", "FLINT_DOMAIN_TARGET_A", []string{"_APP_DOMAIN_TARGET_A"}, "", "IPv4 addresses that do as well", &c.DomainA},
 		{"domain-target-aaaa", "FLINT_DOMAIN_TARGET_AAAA", []string{"_APP_DOMAIN_TARGET_AAAA"}, "", "IPv6 addresses that do as well", &c.DomainAAAA},
@@ -126,9 +134,11 @@ func (c *Config) Settings() []Setting {
 		{"bootstrap-key", "FLINT_BOOTSTRAP_KEY", nil, "", "API key with every scope for the bootstrap project, standard_ and hexadecimal digits", &c.BootstrapKey},
 		{"secret", "FLINT_SECRET", []string{"_APP_OPENSSL_KEY_V1"}, "", "what variables and keys are encrypted and signed with; empty: made once and kept in the data directory", &c.Secret},
 
-		{"sandbox", "FLINT_SANDBOX", nil, "bubblewrap", "what keeps functions apart: bubblewrap or none", &c.Sandbox},
+		{"sandbox", "FLINT_SANDBOX", nil, "bubblewrap", "what keeps functions apart: bubblewrap, oci or none", &c.Sandbox},
 		{"insecure-no-sandbox", "FLINT_INSECURE_NO_SANDBOX", nil, "false", "allow --sandbox=none, which isolates nothing: for development only", &c.Insecure},
 		{"bubblewrap", "FLINT_BUBBLEWRAP", nil, "", "path of bwrap; empty: looked for on the path", &c.Bubblewrap},
+		{"oci-runtime", "FLINT_OCI_RUNTIME", nil, "", "name or path of runc, crun or runsc for --sandbox=oci; empty: the first of them on the path", &c.OCIRuntime},
+		{"sandbox-floor", "FLINT_SANDBOX_FLOOR", nil, "", "worst grade of flint probe with which the node starts: A, B, C or D; empty: it does not ask", &c.SandboxFloor},
 
 		{"network", "FLINT_NETWORK", nil, "auto", "network of functions and builds: isolated is one of their own for each, without the host and private networks; host is the host's; none leaves functions the API alone; auto is isolated where the machine can, else host with a warning", &c.Network},
 		{"network-range", "FLINT_NETWORK_RANGE", nil, "198.18.0.0/16", "IPv4 network, of /12 to /24, that isolated networks have their addresses in; nodes of one machine share it", &c.NetworkRange},
@@ -136,6 +146,8 @@ func (c *Config) Settings() []Setting {
 		{"network-deny", "FLINT_NETWORK_DENY", nil, "none", "IPv4 networks that they do not reach, separated by commas", &c.NetworkDeny},
 		{"network-ports", "FLINT_NETWORK_PORTS", nil, "", "ports of the machine's own 127.0.0.1 that isolated functions and builds reach on theirs, separated by commas: a database, for example", &c.NetworkPorts},
 
+		{"environment", "FLINT_ENVIRONMENT", []string{"_APP_ENV"}, "production", "production, or development: errors of the API carry their causes, also those that are nobody's business", &c.Environment},
+		{"response-format", "FLINT_RESPONSE_FORMAT", []string{"_APP_SYSTEM_RESPONSE_FORMAT"}, "", "version whose shapes clients get who do not say one, such as 1.8.0; empty: the newest", &c.ResponseFormat},
 		{"log-level", "FLINT_LOG_LEVEL", nil, "info", "least important lines that are logged: debug, info, warn or error", &c.LogLevel},
 		{"log-format", "FLINT_LOG_FORMAT", nil, "auto", "text, json, or auto: text on a terminal", &c.LogFormat},
 
@@ -146,7 +158,7 @@ func (c *Config) Settings() []Setting {
 		{"function-creations", "FLINT_FUNCTION_CREATIONS", []string{"_APP_FUNCTIONS_CREATION_ABUSE_LIMIT"}, "50", "functions that a project may create in a day; 0: no limit", &c.CreationLimit},
 		{"execution-retention", "FLINT_EXECUTION_RETENTION", []string{"_APP_MAINTENANCE_RETENTION_EXECUTION"}, "336h", "how long executions are kept", &c.Retention},
 		{"execution-limit", "FLINT_EXECUTION_LIMIT", nil, "0", "finished executions that are kept of a function, the newest ones; 0: no limit", &c.ExecutionLimit},
-		{"max-workers", "FLINT_MAX_WORKERS", nil, "64", "workers of all functions on this node", &c.MaxWorkers},
+		{"max-workers", "FLINT_MAX_WORKERS", nil, "64", "workers of all functions on this node; an eighth of them is for calls that functions make", &c.MaxWorkers},
 		{"keep-alive", "FLINT_KEEP_ALIVE", []string{"_APP_FUNCTIONS_INACTIVE_THRESHOLD"}, "5m", "how long a worker without calls stays", &c.KeepAlive},
 		{"call-concurrency", "FLINT_CALL_CONCURRENCY", nil, "64", "queued calls that run at once on this node", &c.CallConcurrency},
 		{"build-timeout", "FLINT_BUILD_TIMEOUT", []string{"_APP_COMPUTE_BUILD_TIMEOUT"}, "15m", "how long a build may take", &c.BuildTimeout},
@@ -302,16 +314,24 @@ func (s *Setting) set(value string) (err error) {
 	return nil
 }
 
+var versionPattern = regexp.MustCompile(`^\d{1,4}[.]\d{1,4}[.]\d{1,4}$`)
+
 // check says what does not fit together, and fills in what follows from the rest.
 func (c *Config) check() error {
 	switch c.Sandbox {
-	case "bubblewrap":
+	case "bubblewrap", "oci":
 	case "none":
 		if !c.Insecure {
 			return fmt.Errorf("--sandbox=none isolates nothing: functions can read and do whatever this process can. Add --insecure-no-sandbox if that is what you want")
 		}
 	default:
-		return fmt.Errorf("--sandbox=%s: bubblewrap and none are possible", c.Sandbox)
+		return fmt.Errorf("--sandbox=%s: bubblewrap, oci and none are possible", c.Sandbox)
+	}
+	if c.SandboxFloor != "" && (len(c.SandboxFloor) != 1 || !strings.Contains("ABCD", c.SandboxFloor)) {
+		return fmt.Errorf("--sandbox-floor=%s: A, B, C and D are possible", c.SandboxFloor)
+	}
+	if c.SandboxFloor != "" && c.Sandbox == "none" {
+		return fmt.Errorf("--sandbox-floor=%s: --sandbox=none is below every floor", c.SandboxFloor)
 	}
 	if err := c.checkNetwork(); err != nil {
 		return err
@@ -324,6 +344,12 @@ func (c *Config) check() error {
 	}
 	if c.LogFormat != "auto" && c.LogFormat != "text" && c.LogFormat != "json" {
 		return fmt.Errorf("--log-format=%s: auto, text and json are possible", c.LogFormat)
+	}
+	if c.Environment != "production" && c.Environment != "development" {
+		return fmt.Errorf("--environment=%s: production and development are possible", c.Environment)
+	}
+	if c.ResponseFormat != "" && !versionPattern.MatchString(c.ResponseFormat) {
+		return fmt.Errorf("--response-format=%s: it must be a version such as 1.8.0", c.ResponseFormat)
 	}
 	if c.RuleIDs != "random" && c.RuleIDs != "md5" {
 		return fmt.Errorf("--rule-ids=%s: random and md5 are possible", c.RuleIDs)

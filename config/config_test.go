@@ -43,9 +43,11 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 		want string
 	}{
 		{nil, []string{"--sandbox=none"}, "--insecure-no-sandbox"},
-		{nil, []string{"--sandbox=docker"}, "bubblewrap and none"},
+		{nil, []string{"--sandbox=docker"}, "bubblewrap, oci and none"},
 		{map[string]string{"FLINT_MAX_WORKERS": "many"}, nil, "FLINT_MAX_WORKERS"},
 		{map[string]string{"_APP_FUNCTIONS_TIMEOUT": "soon"}, nil, "_APP_FUNCTIONS_TIMEOUT"},
+		{map[string]string{"_APP_ENV": "staging"}, nil, "production and development"},
+		{map[string]string{"_APP_SYSTEM_RESPONSE_FORMAT": "1.9"}, nil, "--response-format=1.9"},
 		{map[string]string{"FLINT_BOOTSTRAP_PROJECT": "demo"}, nil, "go together"},
 		{map[string]string{"FLINT_BOOTSTRAP_PROJECT": "demo", "FLINT_BOOTSTRAP_KEY": "x"}, nil, "standard_"},
 		{map[string]string{"FLINT_ENV_FILE": "/does/not/exist"}, nil, "/does/not/exist"},

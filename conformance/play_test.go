@@ -114,7 +114,7 @@ func byDomain(ctx context.Context, s *subject, x exchange) (*answer, error) {
 	if a.Execution, err = s.node.Execution(ctx, s.function.ID, r.ExecutionID()); err != nil {
 		return nil, err
 	}
-	a.logs, a.errors = a.Execution.Logs, a.Execution.Errors
+	a.logs, a.errors = a.Logs, a.Errors
 	if a.Code != a.status {
 		return nil, fmt.Errorf("the domain answered %d, the execution says %d", a.status, a.Code)
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -134,9 +135,7 @@ func TestBadRequests(t *testing.T) {
 	id := map[string]any{"functionId": "bad", "name": "n", "runtime": runtime(t, n, "node")}
 	with := func(key string, value any) map[string]any {
 		m := map[string]any{}
-		for k, v := range id {
-			m[k] = v
-		}
+		maps.Copy(m, id)
 		m[key] = value
 		return m
 	}

@@ -81,8 +81,7 @@ func startLoad(n *node.Node, f *node.Function) *load {
 
 // refused keeps an answer that is no success. Other errors are calls that nobody accepted, and the end of the load.
 func (l *load) refused(err error) error {
-	var answer *node.Error
-	if errors.As(err, &answer) {
+	if _, ok := errors.AsType[*node.Error](err); ok {
 		l.refusals = append(l.refusals, err.Error())
 	}
 	return err

@@ -9,7 +9,8 @@ import (
 	"flint/e2e/node"
 )
 
-// TestOpenAPI has a validator of PyPI judge the document, and compares a real answer of every operation with it.
+// TestOpenAPI has a validator of PyPI judge the document, compares a real answer of every operation with it, and the
+// examples of the document with those answers. With -update they become the examples of the next build.
 func TestOpenAPI(t *testing.T) {
 	t.Parallel()
 	python, err := exec.LookPath("python3")
@@ -31,5 +32,16 @@ func TestOpenAPI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Log(run(t, dir, clientEnvironment(t, n), filepath.Join(dir, "venv/bin/python"), script))
+	answers := filepath.Join(t.TempDir(), "answers.json")
+	env := append(clientEnvironment(t, n), "FLINT_ANSWERS="+answers)
+	if *update {
+		env = append(env, "FLINT_UPDATE=1")
+	}
+	t.Log(run(t, dir, env, filepath.Join(dir, "venv/bin/python"), script))
+	recorded := readAnswers(t, answers)
+	if *update {
+		writeExamples(t, recorded)
+		return
+	}
+	compareExamples(t, recorded, describedExamples(t, n))
 }

@@ -9,7 +9,7 @@ import (
 	"flint"
 )
 
-var errSoftTimeout = errors.New("Execution timed out.") //nolint:staticcheck // the contract's text, shown as it is
+var errSoftTimeout = errors.New("Execution timed out.") //nolint:staticcheck,revive // the contract's text, shown as it is
 
 // minRun is what a function has at least to run, however long its cold start took.
 const minRun = time.Second

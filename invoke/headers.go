@@ -16,7 +16,7 @@ import (
 const internalPrefix = "x-open-runtimes-"
 
 // request makes what the worker gets of a call, and what its record keeps of the headers.
-func (i *Invoker) request(t *target, c *Call) (*worker.Request, []flint.Header, error) {
+func (i *Invoker) request(t *target, c *Call) (*worker.Request, []flint.Header) {
 	path, _, _ := strings.Cut(c.Path, "#") // a fragment is the client's own
 	if !strings.HasPrefix(path, "/") {
 		path = "/" + path
@@ -46,7 +46,7 @@ func (i *Invoker) request(t *target, c *Call) (*worker.Request, []flint.Header, 
 	}
 	headers = append(headers,
 		flint.Header{Name: "x-appwrite-execution-id", Value: string(c.id)},
-		flint.Header{Name: "x-appwrite-key", Value: t.keys.get(i.config.Signer, t.function)},
+		flint.Header{Name: "x-appwrite-key", Value: t.keys.get(i.config.Signer, t.function, depthBelow(c))},
 		flint.Header{Name: "x-appwrite-trigger", Value: string(c.Trigger)},
 		flint.Header{Name: "x-appwrite-user-id", Value: c.Caller.User},
 		flint.Header{Name: "x-appwrite-user-jwt", Value: c.Caller.UserJWT},
@@ -69,10 +69,10 @@ func (i *Invoker) request(t *target, c *Call) (*worker.Request, []flint.Header, 
 	pathOnly, query, _ := strings.Cut(path, "?")
 	r := &worker.Request{
 		Method: c.Method, Scheme: scheme, Host: name, Port: port, Path: pathOnly, QueryString: query,
-		Headers: headers, Logging: t.function.Logging, Body: c.Body, More: c.More,
+		Headers: headers, Logging: t.function.Logging, Body: c.Body, More: c.More, Depth: c.Caller.Depth,
 	}
 	r.URL = requestURL(r)
-	return r, stored, nil
+	return r, stored
 }
 
 func requestURL(r *worker.Request) string {
@@ -113,7 +113,7 @@ func responseHeaders(given []flint.Header) ([]flint.Header, error) {
 			continue
 		}
 		if !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(h.Value) {
-			return nil, fmt.Errorf("The function answered with the header %q, whose name or value HTTP does not allow.", h.Name) //nolint:staticcheck // shown as it is
+			return nil, fmt.Errorf("The function answered with the header %q, whose name or value HTTP does not allow.", h.Name) //nolint:staticcheck,revive // shown as it is
 		}
 		if name == "content-type" {
 			if typed {
@@ -138,7 +138,7 @@ func contentType(value string) string {
 	return lower + "; charset=utf-8"
 }
 
-var errStatus = errors.New("The function answered with a status code that HTTP does not have.") //nolint:staticcheck // shown as it is
+var errStatus = errors.New("The function answered with a status code that HTTP does not have.") //nolint:staticcheck,revive // shown as it is
 
 func validStatus(status int) error {
 	if status < 200 || status > 599 {

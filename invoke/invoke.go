@@ -8,7 +8,7 @@
 //     owner ends with a reason.
 //   - The deadline of a call is set here and nowhere below.
 //
-// Goroutines: [Invoker.Work] owns those that run queued calls.
+// Goroutines: [Invoker.Work] owns those that run queued calls; [Invoker.Changed] waits for those that it starts.
 package invoke
 
 import (
@@ -37,6 +37,7 @@ type Caller struct {
 	Roles      []string // of others
 	User       string
 	UserJWT    string
+	Depth      int // how many functions wait for the call in turn; 0: it comes from outside
 }
 
 // Call is a call to make.
@@ -96,6 +97,7 @@ type Invoker struct {
 	config  Config
 	targets *targets
 	metrics *metrics
+	changes changes
 	bell    pull.Bell // there may be queued calls
 }
 
@@ -118,12 +120,8 @@ func New(c Config) *Invoker {
 	}
 	i := &Invoker{config: c, bell: pull.NewBell(), metrics: newMetrics(c.Registry)}
 	i.targets = newTargets(i.loadTarget)
+	i.changes = changes{keys: map[functionKey]bool{}, bell: pull.NewBell()}
 	return i
-}
-
-// Forget drops what is known of a function, because it changed.
-func (i *Invoker) Forget(project flint.ProjectID, function flint.FunctionID) {
-	i.targets.forget(project, function)
 }
 
 // Function returns a function as calls see it.
@@ -208,10 +206,7 @@ type attempt struct {
 // attempt calls the function and returns when its response has begun or failed. The error is for calls that were not
 // made at all; everything else is in the attempt.
 func (i *Invoker) attempt(ctx context.Context, t *target, c *Call) (*attempt, error) {
-	request, stored, err := i.request(t, c)
-	if err != nil {
-		return nil, err
-	}
+	request, stored := i.request(t, c)
 	a := &attempt{
 		target: t, call: c, begun: time.Now(),
 		execution: &flint.Execution{
@@ -234,7 +229,7 @@ func (i *Invoker) attempt(ctx context.Context, t *target, c *Call) (*attempt, er
 		a.expected = true
 	}
 	response, output, err := i.config.Pool.Do(a.ctx, t.worker, request)
-	if errors.Is(err, flint.ErrTooBusy) || errors.Is(err, flint.ErrShuttingDown) {
+	if refused(err) {
 		i.arrived(a)
 		a.cancel()
 		return nil, err
@@ -255,6 +250,11 @@ func (i *Invoker) attempt(ctx context.Context, t *target, c *Call) (*attempt, er
 	return a, nil
 }
 
+// refused reports whether a call was not made because there was no room for it.
+func refused(err error) bool {
+	return errors.Is(err, flint.ErrTooBusy) || errors.Is(err, flint.ErrFunctionBusy) || errors.Is(err, flint.ErrShuttingDown)
+}
+
 // fail settles an attempt whose function gave no answer.
 func (a *attempt) fail(cause error, output worker.Output) {
 	a.response, a.headers, a.cause = nil, nil, cause
@@ -266,8 +266,7 @@ func (a *attempt) fail(cause error, output worker.Output) {
 
 // explain words a failure for the author of the function.
 func explain(cause error) string {
-	var syncTimeout *flint.Error
-	if errors.As(cause, &syncTimeout) {
+	if syncTimeout, ok := errors.AsType[*flint.Error](cause); ok {
 		return syncTimeout.Message
 	}
 	return cause.Error()
@@ -317,7 +316,7 @@ func (a *attempt) readAll() []byte {
 		if len(body) > flint.MaxResponseBody {
 			response := a.response
 			response.Close()
-			a.fail(fmt.Errorf("The response is larger than %d bytes.", flint.MaxResponseBody), response.Output()) //nolint:staticcheck // shown as it is
+			a.fail(fmt.Errorf("The response is larger than %d bytes.", flint.MaxResponseBody), response.Output()) //nolint:staticcheck,revive // shown as it is
 			return nil
 		}
 	}

@@ -22,10 +22,7 @@ func (i *Invoker) Enqueue(ctx context.Context, c *Call) (*flint.Execution, error
 	if err != nil {
 		return nil, err
 	}
-	_, stored, err := i.request(t, c)
-	if err != nil {
-		return nil, err
-	}
+	_, stored := i.request(t, c)
 	e := &flint.Execution{
 		Project: c.Project, ID: c.id, Function: c.Function, Deployment: t.deployment.ID,
 		CreatedAt: c.accepted, UpdatedAt: c.accepted, Trigger: c.Trigger, Status: flint.ExecutionWaiting,
@@ -63,14 +60,14 @@ const busyPause = 500 * time.Millisecond
 func (i *Invoker) Settle(ctx context.Context) error {
 	n, err := i.config.Store.SettleExecutions(ctx, i.config.Node, time.Now(), lostReason)
 	if n > 0 {
-		i.config.Logger.Warn("executions of an earlier life ended as failed", slog.Int("count", n))
+		i.config.Logger.WarnContext(ctx, "executions of an earlier life ended as failed", slog.Int("count", n))
 	}
 	return err
 }
 
 var (
-	errStopping = errors.New("The node was stopped before the function finished.")          //nolint:staticcheck // shown as it is
-	errLost     = errors.New("The execution was settled elsewhere while the function ran.") //nolint:staticcheck // shown as it is
+	errStopping = errors.New("The node was stopped before the function finished.")          //nolint:staticcheck,revive // shown as it is
+	errLost     = errors.New("The execution was settled elsewhere while the function ran.") //nolint:staticcheck,revive // shown as it is
 )
 
 // Work runs queued calls until ctx ends, then lets those that run finish, for a while.
@@ -91,7 +88,7 @@ func (i *Invoker) Work(ctx context.Context) error {
 			_, err := i.config.Store.SettleExecutions(ctx, "", time.Now(), lostReason)
 			return err
 		},
-		Failed: func(err error) { i.config.Logger.Error("queued calls cannot be read", errAttr(err)) },
+		Failed: func(err error) { i.config.Logger.ErrorContext(ctx, "queued calls cannot be read", errAttr(err)) },
 	}
 	loop.Run(ctx, &running)
 	patience := time.AfterFunc(i.config.StopTimeout, func() { stop(errStopping) })
@@ -123,17 +120,17 @@ func (i *Invoker) runQueued(life context.Context, e *flint.Execution, q *store.Q
 		case <-ctx.Done():
 		}
 		if err := i.config.Store.ReleaseExecution(write, e.ID, q.Attempt); err != nil {
-			i.config.Logger.Error("queued call not handed back", errAttr(err))
+			i.config.Logger.ErrorContext(life, "queued call not handed back", errAttr(err))
 		}
 		return
 	}
 	current, err := i.config.Store.FinishExecution(write, done, q.Attempt)
 	switch {
 	case err != nil:
-		i.config.Logger.Error("execution not recorded", slog.String("execution_id", string(e.ID)), errAttr(err))
+		i.config.Logger.ErrorContext(life, "execution not recorded", slog.String("execution_id", string(e.ID)), errAttr(err))
 	case !current:
 		i.metrics.late.Inc()
-		i.config.Logger.Warn("late result of a lost attempt dropped", slog.String("execution_id", string(e.ID)))
+		i.config.Logger.WarnContext(life, "late result of a lost attempt dropped", slog.String("execution_id", string(e.ID)))
 	default:
 		i.observe(done)
 	}
@@ -172,7 +169,7 @@ func (i *Invoker) keepLease(ctx context.Context, giveUp context.CancelCauseFunc,
 		case <-tick.C:
 			lost, err := i.config.Store.ExtendExecution(ctx, id, attempt, i.config.Lease)
 			if err != nil && !errors.Is(err, context.Canceled) {
-				i.config.Logger.Error("lease not extended", slog.String("execution_id", string(id)), errAttr(err))
+				i.config.Logger.ErrorContext(ctx, "lease not extended", slog.String("execution_id", string(id)), errAttr(err))
 			}
 			if lost {
 				giveUp(errLost)

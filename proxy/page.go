@@ -28,11 +28,11 @@ func (p *Proxy) writeError(w http.ResponseWriter, r *http.Request, err error) {
 		known = flint.ErrUnknown
 	}
 	status := wire.Status(known)
-	if status >= 500 && known != errProtocol && !errors.Is(err, flint.ErrTooBusy) && !errors.Is(err, flint.ErrShuttingDown) {
-		p.config.Logger.Error("call on a domain failed", slog.String("host", r.Host), slog.String("err", err.Error()))
+	if status >= 500 && !errors.Is(err, flint.ErrProtocol) && !errors.Is(err, flint.ErrTooBusy) && !errors.Is(err, flint.ErrShuttingDown) {
+		p.config.Logger.ErrorContext(r.Context(), "call on a domain failed", slog.String("host", r.Host), slog.String("err", err.Error()))
 	}
 	if known.Kind == flint.Unavailable || known.Kind == flint.RateLimited {
-		w.Header().Set("Retry-After", "1")
+		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(known.Retry.Seconds()))))
 	}
 	writePage(w, r, status, known)
 }

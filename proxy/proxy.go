@@ -202,8 +202,6 @@ func (p *Proxy) rule(ctx context.Context, host string) (*flint.Rule, error) {
 // inMemory is how much of a body is read before a worker is asked for: a slow caller of an ordinary size holds none.
 const inMemory = 256 << 10
 
-var errProtocol = &flint.Error{Kind: flint.Internal, Type: "general_protocol_unsupported", Message: "This function is reached by https only."}
-
 // serve calls a function for a request.
 func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, at place) {
 	if p.config.Secure && !p.config.Forwarded.Secure(r) {
@@ -211,7 +209,7 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, at place) {
 			http.Redirect(w, r, "https://"+r.Host+r.URL.RequestURI(), http.StatusMovedPermanently)
 			return
 		}
-		p.writeError(w, r, errProtocol)
+		p.writeError(w, r, flint.ErrProtocol)
 		return
 	}
 	f, err := p.config.Invoker.Function(r.Context(), at.project, at.function)
@@ -266,7 +264,7 @@ func (p *Proxy) identify(r *http.Request, call *invoke.Call) error {
 	if err := who.Authorize(r.Host, "executions.write", "execution.write"); err != nil {
 		return err
 	}
-	call.Caller = invoke.Caller{Privileged: who.Privileged(), Roles: who.Roles, User: who.UserID, UserJWT: who.UserJWT}
+	call.Caller = invoke.Caller{Privileged: who.Privileged(), Roles: who.Roles, User: who.UserID, UserJWT: who.UserJWT, Depth: who.Depth}
 	call.Identified = true
 	return nil
 }

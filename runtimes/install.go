@@ -35,7 +35,7 @@ func (k *Catalog) Install(ctx context.Context, id string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(k.config.Toolchains, 0o755); err != nil { //nolint:gosec // workers read it under their own user id
+	if err := os.MkdirAll(k.config.Toolchains, 0o755); err != nil {
 		return err
 	}
 	scratch, err := os.MkdirTemp(k.config.Toolchains, "."+id+"-")
@@ -43,7 +43,7 @@ func (k *Catalog) Install(ctx context.Context, id string, out io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(scratch)
-	if err := os.Chmod(scratch, 0o755); err != nil { //nolint:gosec // as above
+	if err := os.Chmod(scratch, 0o755); err != nil {
 		return err
 	}
 	var match string

@@ -34,7 +34,7 @@ func newHost(t *testing.T) host {
 func (h host) install(t *testing.T, script string, ago time.Duration) {
 	t.Helper()
 	file := filepath.Join(h.bin, "node")
-	if err := os.WriteFile(file, []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil { //nolint:gosec // it is to be executed
+	if err := os.WriteFile(file, []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	then := time.Now().Add(-ago)

@@ -32,7 +32,7 @@ func Unpack(dir string) (Files, error) {
 	if _, err := os.Stat(root); err == nil {
 		return Files{root}, nil
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // workers read it under their own user id
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return Files{}, err
 	}
 	scratch, err := os.MkdirTemp(dir, ".unpack-")

@@ -26,6 +26,14 @@ func hosts(c config.Config) []string {
 	return all
 }
 
+// plainHost returns the host at which functions reach the API without TLS, if they do.
+func plainHost(c config.Config) string {
+	if u, err := url.Parse(c.Endpoint); err == nil && u.Scheme == "http" {
+		return u.Hostname()
+	}
+	return ""
+}
+
 // ruleService makes the service of proxy rules.
 func ruleService(c config.Config, db *store.Store, logger *slog.Logger) *proxyrules.Service {
 	var addresses []netip.Addr

@@ -24,7 +24,7 @@ func maintain(db *store.Store, keep int, collect func(context.Context, ...string
 				return err
 			}
 			if purged = n; n > 0 {
-				logger.Info("old deployments deleted", slog.Int("count", n))
+				logger.InfoContext(ctx, "old deployments deleted", slog.Int("count", n))
 			}
 			if err := collect(ctx, digests...); err != nil {
 				return err
@@ -43,7 +43,7 @@ func maintain(db *store.Store, keep int, collect func(context.Context, ...string
 			select {
 			case at := <-tick.C:
 				if err := round(ctx, at); err != nil && ctx.Err() == nil {
-					logger.Error("what is no longer kept cannot be deleted", slog.Any("err", err))
+					logger.ErrorContext(ctx, "what is no longer kept cannot be deleted", slog.Any("err", err))
 				}
 			case <-ctx.Done():
 				return nil

@@ -19,6 +19,7 @@ import (
 	"flint/internal/network"
 	"flint/sandbox"
 	"flint/sandbox/bubblewrap"
+	"flint/sandbox/oci"
 	"flint/sandbox/process"
 )
 
@@ -36,9 +37,16 @@ func (nothing) Close() error { return nil }
 // OpenSandbox opens the driver that the settings name. Connections that functions and builds make to the API go to
 // inside; nil: there is nobody.
 func OpenSandbox(ctx context.Context, c config.Config, logger *slog.Logger, inside *inbound) (*Sandbox, error) {
-	if c.Sandbox == "none" {
+	switch c.Sandbox {
+	case "none":
 		logger.Warn("functions run without a sandbox: they can read and do whatever this process can")
 		return &Sandbox{process.New(), nothing{}, sandbox.NetworkHost, sandbox.NetworkHost}, nil
+	case "oci":
+		d, err := oci.New(oci.Config{Runtime: c.OCIRuntime, RunDir: filepath.Join(c.Data, "sandbox"), Logger: logger})
+		if err != nil {
+			return nil, err
+		}
+		return connected(c, logger, d, d, fmt.Errorf("%w: the OCI driver makes none", sandbox.ErrNoNetwork))
 	}
 	var networks *network.Config
 	if c.Network != "host" {
@@ -50,13 +58,18 @@ func OpenSandbox(ctx context.Context, c config.Config, logger *slog.Logger, insi
 	if err != nil {
 		return nil, err
 	}
-	s := &Sandbox{Driver: d, Closer: d, Functions: sandbox.NetworkInternet, Builds: sandbox.NetworkBuild}
-	missing := d.Networks()
+	return connected(c, logger, d, d, d.Networks())
+}
+
+// connected decides which networks the sandboxes of a driver have, and refuses when they have not what the settings
+// demand. missing says why the driver gives them none of their own, if so.
+func connected(c config.Config, logger *slog.Logger, d sandbox.Driver, closer io.Closer, missing error) (*Sandbox, error) {
+	s := &Sandbox{Driver: d, Closer: closer, Functions: sandbox.NetworkInternet, Builds: sandbox.NetworkBuild}
 	switch {
 	case c.Network == "host":
 		s.Functions, s.Builds = sandbox.NetworkHost, sandbox.NetworkHost
 	case c.Network == "isolated" && missing != nil:
-		return nil, errors.Join(fmt.Errorf("--network=isolated: %w", missing), d.Close())
+		return nil, errors.Join(fmt.Errorf("--network=isolated: %w", missing), closer.Close())
 	case c.Network == "none" && missing != nil:
 		logger.Warn("functions reach nothing, not even the API, and builds have the host's network", slog.String("why", missing.Error()))
 		s.Functions, s.Builds = sandbox.NetworkNone, sandbox.NetworkHost

@@ -27,6 +27,7 @@ import (
 	"flint/api/functions"
 	"flint/api/health"
 	"flint/api/project"
+	"flint/api/scaling"
 	"flint/auth"
 	blobfs "flint/blob/fs"
 	"flint/build"
@@ -38,6 +39,7 @@ import (
 	"flint/runtimes"
 	"flint/store"
 	"flint/upload"
+	"flint/wire"
 	"flint/worker"
 )
 
@@ -84,6 +86,9 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		return err
 	}
 	defer driver.Close()
+	if err := askFloor(ctx, c, driver, logger); err != nil {
+		return err
+	}
 	files, err := runtimes.Unpack(filepath.Join(c.Data, "runtimes"))
 	if err != nil {
 		return err
@@ -132,7 +137,10 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	}
 	rules := ruleService(c, db, logger)
 	rest := api.New(
-		api.Config{Auth: authenticator, Logger: logger, Registry: registry, MaxUpload: c.MaxSource + 16<<20, Forwarded: proxies(c), Unlimited: !c.RateLimits},
+		api.Config{
+			Auth: authenticator, Logger: logger, Registry: registry, MaxUpload: c.MaxSource + 16<<20, Forwarded: proxies(c), Unlimited: !c.RateLimits,
+			Hosts: hosts(c), Secure: c.ForceAPIHTTPS, PlainHost: plainHost(c), Format: wire.ParseFormat(c.ResponseFormat), Development: c.Environment == "development",
+		},
 		functions.New(functions.Config{
 			Store: db, Invoker: invoker, Builder: builder, Uploads: uploads, Blobs: blobs, Signer: signer, Runtimes: catalog, Logger: logger, Domain: c.Domain,
 			MaxCPUs: c.MaxCPUs, MaxMemory: c.MaxMemory, MaxTimeout: c.MaxTimeout, CreationLimit: c.CreationLimit,
@@ -140,6 +148,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		project.New(db).Routes(),
 		rules.Routes(),
 		domains.New(domains.Config{Store: db}).Routes(),
+		scaling.New(scaling.Config{Store: db, MaxWorkers: c.MaxWorkers}).Routes(),
 		health.New(health.Config{Check: func(ctx context.Context) error { _, err := db.Projects(ctx); return err }}).Routes(),
 	)
 	front := proxy.New(proxy.Config{
@@ -163,7 +172,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		return err
 	}
 	services = append(services, runner.Service{Name: "operator", Run: serveAdmin(operator, admin.New(admin.Config{
-		Store: db, Logger: logger, Feed: feed, Deleted: invoker.Delete, Collect: builder.Collect,
+		Store: db, Logger: logger, Feed: feed, Deleted: invoker.Delete, Collect: builder.Collect, MaxWorkers: c.MaxWorkers,
 	}), c.Data)})
 	if c.MetricsAddr != "" {
 		metrics, err := serveMetrics(ctx, c.MetricsAddr, registry)
@@ -177,12 +186,15 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	}
 	return runner.Run(ctx,
 		[]runner.Service{
-			{Name: "workers", Run: pool.Run}, {Name: "runtimes", Run: catalog.Run}, {Name: "stems", Run: warm(db, catalog, pool)},
+			{Name: "workers", Run: pool.Run},
+			{Name: "runtimes", Run: catalog.Run},
+			{Name: "stems", Run: warm(db, catalog, pool, invoker)},
 			{Name: "retention", Run: retain(db, c.Retention, logger)},
-			{Name: "maintenance", Run: maintain(db, c.ExecutionLimit, builder.Collect, logger)}, {Name: "events", Run: retainEvents(db, logger)},
+			{Name: "maintenance", Run: maintain(db, c.ExecutionLimit, builder.Collect, logger)},
+			{Name: "events", Run: retainEvents(db, logger)},
 		},
 		[]runner.Service{
-			{Name: "queued calls", Run: invoker.Work}, {Name: "builds", Run: builder.Work}, {Name: "uploads", Run: uploads.Work}, {Name: "domains", Run: rules.Watch},
+			{Name: "queued calls", Run: invoker.Work}, {Name: "changes", Run: invoker.Follow}, {Name: "builds", Run: builder.Work}, {Name: "uploads", Run: uploads.Work}, {Name: "domains", Run: rules.Watch},
 		},
 		services)
 }
@@ -205,12 +217,12 @@ func (c *changes) publish(change store.Change) {
 	switch change.Kind {
 	case "project":
 		c.auth.ForgetProject(change.Project)
-		c.invoker.Forget(change.Project, "")
+		c.invoker.Changed(change.Project, "", false)
 		c.front.Forget("")
 	case "key":
 		c.auth.Forget(change.KeyHash)
 	case "function":
-		c.invoker.Forget(change.Project, change.Function)
+		c.invoker.Changed(change.Project, change.Function, change.Visible)
 	case "rule":
 		c.front.Forget(change.Domain)
 	}
@@ -291,8 +303,8 @@ func bootstrap(ctx context.Context, db *store.Store, c config.Config, logger *sl
 		return fmt.Errorf("FLINT_BOOTSTRAP_PROJECT: %q cannot be the id of a project", c.BootstrapProject)
 	}
 	now := time.Now()
-	project := &flint.Project{ID: flint.ProjectID(c.BootstrapProject), Name: c.BootstrapProject, CreatedAt: now, UpdatedAt: now}
-	if err := db.CreateProject(ctx, project); err != nil && !errors.Is(err, flint.ErrProjectExists) {
+	p := &flint.Project{ID: flint.ProjectID(c.BootstrapProject), Name: c.BootstrapProject, CreatedAt: now, UpdatedAt: now}
+	if err := db.CreateProject(ctx, p); err != nil && !errors.Is(err, flint.ErrProjectExists) {
 		return err
 	}
 	known, err := db.KeyBySecret(ctx, string(c.BootstrapKey))
@@ -300,22 +312,31 @@ func bootstrap(ctx context.Context, db *store.Store, c config.Config, logger *sl
 		return err
 	}
 	if known != nil {
-		if known.Project != project.ID {
+		if known.Project != p.ID {
 			return fmt.Errorf("FLINT_BOOTSTRAP_KEY is a key of project %s already", known.Project)
 		}
 		return nil
 	}
-	logger.Info("bootstrap key made", slog.String("project_id", string(project.ID)))
+	logger.InfoContext(ctx, "bootstrap key made", slog.String("project_id", string(p.ID)))
 	return db.CreateKey(ctx, &flint.Key{
-		ID: flint.NewID(), Project: project.ID, Name: "bootstrap", Secret: string(c.BootstrapKey), Scopes: flint.Scopes(), CreatedAt: now, UpdatedAt: now,
+		ID: flint.NewID(), Project: p.ID, Name: "bootstrap", Secret: string(c.BootstrapKey), Scopes: flint.Scopes(), CreatedAt: now, UpdatedAt: now,
 	})
 }
 
-// warm makes stems for the runtimes of functions that can be called, so that the first call after a restart is quick.
-func warm(db *store.Store, catalog *runtimes.Catalog, pool *worker.Pool) func(context.Context) error {
+// warm makes stems for the runtimes of functions that can be called, so that the first call after a restart is quick, and
+// workers of those that are always to have some.
+func warm(db *store.Store, catalog *runtimes.Catalog, pool *worker.Pool, invoker *invoke.Invoker) func(context.Context) error {
 	return func(ctx context.Context) error {
-		used, err := usedRuntimes(ctx, db)
-		for _, id := range used {
+		used := map[string]bool{}
+		err := eachFunction(ctx, db, func(f *flint.Function) {
+			if f.DeploymentID != "" {
+				used[f.Runtime] = true
+			}
+			if f.Scaling.MinWarm > 0 {
+				invoker.Refresh(f.Project, f.ID)
+			}
+		})
+		for _, id := range slices.Sorted(maps.Keys(used)) {
 			rt, ok, missing := catalog.Lookup(ctx, id)
 			if missing == nil && ok && rt.Toolchain != nil {
 				pool.Warm(rt)
@@ -323,31 +344,34 @@ func warm(db *store.Store, catalog *runtimes.Catalog, pool *worker.Pool) func(co
 		}
 		if err == nil || ctx.Err() != nil {
 			<-ctx.Done()
-			return nil
+			return nil //nolint:nilerr // it was told to stop
 		}
 		return err
 	}
 }
 
-// usedRuntimes returns the runtimes of functions that can be called.
-func usedRuntimes(ctx context.Context, db *store.Store) ([]string, error) {
+// eachFunction reads all functions, a page at a time.
+func eachFunction(ctx context.Context, db *store.Store, visit func(*flint.Function)) error {
+	const page = 1000
 	projects, err := db.Projects(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	used := map[string]bool{}
 	for _, p := range projects {
-		all, _, err := db.Functions(ctx, p.ID, flint.List{Limit: 1000, NoTotal: true})
-		if err != nil {
-			return nil, err
-		}
-		for _, f := range all {
-			if f.DeploymentID != "" {
-				used[f.Runtime] = true
+		l := flint.List{Limit: page, NoTotal: true}
+		for more := true; more; {
+			all, _, err := db.Functions(ctx, p.ID, l)
+			if err != nil {
+				return err
 			}
+			for _, f := range all {
+				visit(f)
+				l.Cursor = string(f.ID)
+			}
+			more = len(all) == page
 		}
 	}
-	return slices.Sorted(maps.Keys(used)), nil
+	return nil
 }
 
 // retain deletes executions that are older than they are kept.
@@ -361,7 +385,7 @@ func retain(db *store.Store, keep time.Duration, logger *slog.Logger) func(conte
 				for {
 					n, err := db.PruneExecutions(ctx, now.Add(-keep), 1000)
 					if err != nil && ctx.Err() == nil {
-						logger.Error("old executions not deleted", slog.String("err", err.Error()))
+						logger.ErrorContext(ctx, "old executions not deleted", slog.String("err", err.Error()))
 					}
 					if err != nil || n == 0 {
 						break

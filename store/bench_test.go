@@ -19,8 +19,10 @@ func sample(id string, f *flint.Function) *flint.Execution {
 		Project: f.Project, ID: flint.ExecutionID(id), Function: f.ID, Deployment: "68c1f2aa0003f1b2c3d4",
 		Trigger: flint.TriggerHTTP, Status: flint.ExecutionCompleted, RequestMethod: "POST", RequestPath: "/orders/17?expand=items",
 		RequestHeaders: []flint.Header{
-			{Name: "content-type", Value: "application/json"}, {Name: "content-length", Value: "128"},
-			{Name: "host", Value: "shop.functions.localhost"}, {Name: "x-appwrite-client-ip", Value: "203.0.113.7"},
+			{Name: "content-type", Value: "application/json"},
+			{Name: "content-length", Value: "128"},
+			{Name: "host", Value: "shop.functions.localhost"},
+			{Name: "x-appwrite-client-ip", Value: "203.0.113.7"},
 		},
 		StatusCode:      200,
 		ResponseHeaders: []flint.Header{{Name: "content-type", Value: "application/json; charset=utf-8"}, {Name: "content-length", Value: "512"}},

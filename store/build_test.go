@@ -58,7 +58,7 @@ func TestDeployments(t *testing.T) {
 	diff(t, "DigestsInUse()", value[map[string]bool](t)(s.DigestsInUse(ctx, []string{"src-a", "src-b", "src-c", ""})), map[string]bool{"src-a": true, "src-b": true})
 }
 
-func TestUploadInParts(t *testing.T) {
+func TestADeploymentWithoutItsSourceIsNotBuilt(t *testing.T) {
 	t.Parallel()
 	s, ctx := setup(t), t.Context()
 	d := newDeployment("d", false)
@@ -71,20 +71,6 @@ func TestUploadInParts(t *testing.T) {
 	if got, _, err := s.ClaimBuild(ctx, "n", time.Minute); got != nil || err != nil {
 		t.Errorf("ClaimBuild() = %v, %v: a deployment without its source", got, err)
 	}
-	u, err := s.UpdateDeployment(ctx, "p", "f", "d", func(d *flint.Deployment) error {
-		d.SourceDigest, d.SourceSize, d.Activate = "whole", 99, true
-		return nil
-	})
-	must(t, err)
-	diff(t, "Deployment()", value[*flint.Deployment](t)(s.Deployment(ctx, "p", "f", "d")), u)
-	if o, err := s.Deployment(ctx, "p", "f", "other"); err != nil || o.Activate {
-		t.Errorf("the other deployment kept its claim: %v", err)
-	}
-	if got, _, err := s.ClaimBuild(ctx, "n", time.Minute); err != nil || got == nil || got.SourceDigest != "whole" {
-		t.Errorf("ClaimBuild() = %v, %v", got, err)
-	}
-	_, err = s.UpdateDeployment(ctx, "p", "f", "d", func(*flint.Deployment) error { return nil })
-	wantErr(t, "UpdateDeployment of a running build", err, flint.ErrBuildCompleted)
 }
 
 func TestBuildLifecycle(t *testing.T) {
@@ -131,7 +117,7 @@ func TestBuildLifecycle(t *testing.T) {
 	if !ok || err != nil {
 		t.Fatalf("FinishBuild() = %v, %v", ok, err)
 	}
-	diff(t, "changes", s.announced(), []Change{{Kind: "function", Project: "p", Function: "f"}})
+	diff(t, "changes", s.announced(), []Change{{Kind: "function", Project: "p", Function: "f", Visible: true}})
 	if ok, _ := s.FinishBuild(ctx, "a", second, BuildOutcome{Status: flint.DeploymentFailed}); ok {
 		t.Error("a second FinishBuild counted")
 	}

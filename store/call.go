@@ -45,7 +45,7 @@ func (s *Store) EnqueueExecution(ctx context.Context, e *flint.Execution, c *Que
 	}
 	jwt := s.sealed(c.UserJWT, "call", string(e.ID))
 	return s.writer.do(ctx, &job{durable: true, run: func(ctx context.Context, t *tx) error {
-		if err := addExecution(ctx, t, row); err != nil {
+		if err := addExecution(ctx, t, e, row); err != nil {
 			return err
 		}
 		if err := t.exec(ctx, `insert into calls (id, owner, due_at, lease_node, lease_until, attempt)
@@ -190,6 +190,9 @@ func (s *Store) FinishExecution(ctx context.Context, e *flint.Execution, attempt
 		}
 		if err := t.exec(ctx, `update executions set updated_at = $2, deployment = $3, status = $4, status_code = $5, duration = $6, headers = $7,
 			logs = $8, errors = $9 where id = $1`, args...); err != nil {
+			return err
+		}
+		if err := t.cover(ctx, spanOf(e), millis(e.CreatedAt)); err != nil && !isMissingOwner(err) { // the function may be gone
 			return err
 		}
 		return s.executionEvent(ctx, t, e, "update")

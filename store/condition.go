@@ -19,9 +19,11 @@ type column struct {
 }
 
 func text(expr string) (column, bool) { return column{expr: expr, kind: flint.AttributeString}, true }
+
 func integer(expr string) (column, bool) {
 	return column{expr: expr, kind: flint.AttributeInteger}, true
 }
+
 func boolean(expr string) (column, bool) {
 	return column{expr: expr, kind: flint.AttributeBoolean}, true
 }
@@ -45,18 +47,27 @@ func (n noun[T]) condition(c *compiler, q flint.Query) (string, error) {
 		}
 		return "(" + strings.Join(parts, " "+q.Method+" ") + ")", nil
 	}
-	col, err := n.attribute(q.Attribute)
+	col, values, err := n.operands(q)
 	if err != nil {
 		return "", err
+	}
+	return c.compare(col, q, values)
+}
+
+// operands returns the column that a condition is about, and its values as the column holds them.
+func (n noun[T]) operands(q flint.Query) (column, []any, error) {
+	col, err := n.attribute(q.Attribute)
+	if err != nil {
+		return col, nil, err
 	}
 	values := make([]any, len(q.Values))
 	for i, v := range q.Values {
 		var ok bool
 		if values[i], ok = col.value(v); !ok {
-			return "", badValue(q)
+			return col, nil, badValue(q)
 		}
 	}
-	return c.compare(col, q, values)
+	return col, values, nil
 }
 
 func badValue(q flint.Query) error {

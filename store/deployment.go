@@ -174,50 +174,6 @@ func selects(l flint.List, attribute string) bool {
 	return false
 }
 
-// UpdateDeployment lets change work on a deployment that no builder has taken yet, and stores what it leaves of type,
-// status, activate, sizes, digests, entrypoint, commands and runtime: how an upload in several parts is completed. A
-// deployment whose build has begun is ErrBuildCompleted.
-func (s *Store) UpdateDeployment(ctx context.Context, project flint.ProjectID, function flint.FunctionID, id flint.DeploymentID, change func(*flint.Deployment) error) (*flint.Deployment, error) {
-	var d *flint.Deployment
-	err := s.write(ctx, func(ctx context.Context, t *tx) (err error) {
-		if d, err = deployment(ctx, t, project, function, id); err != nil {
-			return err
-		}
-		if d.Status != flint.DeploymentWaiting && d.Status != flint.DeploymentProcessing {
-			return flint.ErrBuildCompleted
-		}
-		was := *d
-		if err := change(d); err != nil {
-			return err
-		}
-		d.Project, d.Function, d.ID, d.CreatedAt, d.UpdatedAt = project, function, id, was.CreatedAt, now()
-		if d.Activate && !was.Activate {
-			uid, err := owner(ctx, t, project, function)
-			if err != nil {
-				return err
-			}
-			if err := t.exec(ctx, "update deployments set activate = $2 where owner = $1 and activate = $3", uid, false, true); err != nil {
-				return err
-			}
-		}
-		if err := t.exec(ctx, `update deployments set updated_at = $2, type = $3, status = $4, activate = $5, source_size = $6, build_size = $7,
-			source_digest = $8, build_digest = $9, runtime = $10, entrypoint = $11, commands = $12 where id = $1`,
-			string(id), millis(d.UpdatedAt), d.Type, string(d.Status), d.Activate, d.SourceSize, d.BuildSize,
-			d.SourceDigest, d.BuildDigest, d.Runtime, d.Entrypoint, d.Commands); err != nil {
-			return err
-		}
-		if was.SourceDigest != "" || d.SourceDigest == "" {
-			return nil
-		}
-		return s.deploymentEvent(ctx, t, d, "create")
-	})
-	if err != nil {
-		return nil, err
-	}
-	s.functionChanged(project, function)
-	return d, s.readLogs(context.WithoutCancel(ctx), d)
-}
-
 // DeleteDeployment removes a deployment, which stops being its function's active or latest one.
 func (s *Store) DeleteDeployment(ctx context.Context, project flint.ProjectID, fn flint.FunctionID, id flint.DeploymentID) error {
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {

@@ -60,6 +60,30 @@ func placeholders(query string) string {
 // matches is the condition that a text matches a regular expression.
 func matches(text, pattern string) string { return "regexp(" + pattern + ", " + text + ")" }
 
+// using is a table, named with its alias, that is read through an index which the statement's conditions allow for.
+func using(table, index string) string { return table + " indexed by " + index }
+
+// searchIndex finds rows by a part of their text.
+type searchIndex struct {
+	from, join string // the table beside it
+	index      string // it alone
+	match      func(c *compiler, text string) string
+}
+
+// searchLeast is how many characters a search must have for its index.
+const searchLeast = 3
+
+// functionSearch finds the functions of a project, which the scope of the list has bound first.
+func functionSearch() *searchIndex {
+	return &searchIndex{
+		from: "function_search s cross join functions t", join: "t.uid = s.rowid", index: "function_search s",
+		match: func(c *compiler, text string) string {
+			phrase := c.bind(`"` + strings.ReplaceAll(lower(text), `"`, `""`) + `"`)
+			return `s.function_search match 'project : "<' || $1 || '>" AND {id name runtime} : ' || ` + phrase
+		},
+	}
+}
+
 // connector opens connections with a driver of our own, so that nothing is registered for the whole process.
 type connector struct {
 	driver *sqlite.Driver

@@ -124,8 +124,11 @@ func executionArgs(e *flint.Execution) []any {
 	}
 }
 
-func addExecution(ctx context.Context, t *tx, args []any) error {
-	err := t.exec(ctx, insertExecution, args...)
+func addExecution(ctx context.Context, t *tx, e *flint.Execution, args []any) error {
+	err := t.cover(ctx, spanOf(e), millis(e.CreatedAt))
+	if err == nil {
+		err = t.exec(ctx, insertExecution, args...)
+	}
 	if isMissingOwner(err) {
 		return flint.ErrFunctionNotFound
 	}
@@ -141,14 +144,14 @@ func (s *Store) Expect(n int) { s.writer.expected.Add(int64(n)) }
 // execution of a function that was deleted while it ran is ErrFunctionNotFound.
 func (s *Store) AppendExecution(ctx context.Context, e *flint.Execution) error {
 	args := executionArgs(e)
-	return s.writer.do(ctx, &job{single: true, run: func(ctx context.Context, t *tx) error { return addExecution(ctx, t, args) }})
+	return s.writer.do(ctx, &job{single: true, run: func(ctx context.Context, t *tx) error { return addExecution(ctx, t, e, args) }})
 }
 
 // RecordExecution adds the record of an execution that ended, like AppendExecution, and the event of its creation.
 func (s *Store) RecordExecution(ctx context.Context, e *flint.Execution) error {
 	args := executionArgs(e)
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
-		if err := addExecution(ctx, t, args); err != nil {
+		if err := addExecution(ctx, t, e, args); err != nil {
 			return err
 		}
 		return s.executionEvent(ctx, t, e, "create")
@@ -194,10 +197,30 @@ func executionColumn(attribute string) (column, bool) {
 // Executions returns the executions of a function that l asks for, and how many there are. Besides the attributes that
 // clients may name, a condition may say that "$permissions" contains an exact permission.
 func (s *Store) Executions(ctx context.Context, project flint.ProjectID, function flint.FunctionID, l flint.List) ([]*flint.Execution, int, error) {
-	return list(ctx, s, noun[*flint.Execution]{
+	return s.executionLister(project, function, l).read(ctx)
+}
+
+// executionParts is what the schema has beside the index of all executions, the ones likely to hold least first.
+func executionParts() []part {
+	all := []string{"status", "trigger", "responseStatusCode", "requestMethod", "duration", "deploymentId"}
+	return []part{
+		{
+			index: "executions_code", attribute: "responseStatusCode", only: "t.status_code <> 200 and t.status_code <> 0",
+			outside: except(int64(200), int64(0)), covers: all, few: true,
+		},
+		{index: "executions_status", attribute: "status", only: "t.status <> 'completed'", outside: except("completed"), covers: all, few: true},
+		{index: "executions_duration", attribute: "duration", only: "t.duration >= 1", outside: fromOne, covers: all, highest: true},
+		{index: "executions_trigger", attribute: "trigger", only: "t.trigger <> 'http'", outside: except("http"), covers: all, few: true},
+		{index: "executions_path", attribute: "requestPath", only: "t.path <> '/'", outside: except("/")},
+		{index: "executions_method", attribute: "requestMethod", only: "t.method <> 'GET'", outside: except("GET"), few: true},
+	}
+}
+
+func (s *Store) executionLister(project flint.ProjectID, function flint.FunctionID, l flint.List) *lister[*flint.Execution] {
+	return &lister[*flint.Execution]{store: s, scope: []any{string(project), string(function)}, list: l, noun: noun[*flint.Execution]{
 		name: "Execution", from: "executions t", columns: executionColumns, scope: ownerScope, column: executionColumn,
-		scan: executionRow(project, function),
-	}, []any{string(project), string(function)}, l)
+		scan: executionRow(project, function), row: "t.id", parts: executionParts(), narrow: s.withinSpans,
+	}}
 }
 
 // DeleteExecution removes an execution, and with it the call if it is only scheduled: ErrExecutionInProgress while it
@@ -245,7 +268,7 @@ func (s *Store) PruneExecutions(ctx context.Context, before time.Time, limit int
 	for _, uid := range owners {
 		for pruned < limit {
 			args := []any{uid, before.UnixMilli(), min(limit-pruned, sweepRows)}
-			err := s.one(ctx, "select 1 from executions where owner = $1 and created_at < $2 and status in ('completed', 'failed') limit 1", args[:2], ignore)
+			err := s.one(ctx, "select 1 from executions where owner = $1 and created_at < $2 and status not in ('scheduled', 'waiting', 'processing') limit 1", args[:2], ignore)
 			if errors.Is(err, sql.ErrNoRows) {
 				break
 			}
@@ -253,7 +276,7 @@ func (s *Store) PruneExecutions(ctx context.Context, before time.Time, limit int
 			if err == nil {
 				err = s.write(ctx, func(ctx context.Context, t *tx) (err error) {
 					n, err = t.count(ctx, `delete from executions where id in (select id from executions where owner = $1 and created_at < $2
-						and status in ('completed', 'failed') order by created_at, id limit $3)`, args...)
+						and status not in ('scheduled', 'waiting', 'processing') order by created_at, id limit $3)`, args...)
 					return err
 				})
 			}

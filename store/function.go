@@ -28,7 +28,8 @@ type functionSettings struct {
 	ProviderBranches      []string `json:"providerBranches,omitempty"`
 	ProviderPaths         []string `json:"providerPaths,omitempty"`
 
-	Domain flint.DomainSettings `json:"domain,omitzero"`
+	Domain  flint.DomainSettings `json:"domain,omitzero"`
+	Scaling flint.Scaling        `json:"scaling,omitzero"`
 }
 
 const functionColumns = `t.project, t.id, t.created_at, t.updated_at, t.name, t.runtime, t.enabled, t.live, t.schedule, t.timeout, t.entrypoint,
@@ -53,7 +54,7 @@ func scanFunction(r scanner) (*flint.Function, error) {
 	f.Retention, f.BuildSpec, f.RuntimeSpec = v.Retention, v.BuildSpec, v.RuntimeSpec
 	f.ProviderRepositoryID, f.ProviderBranch, f.ProviderRootDirectory = v.ProviderRepositoryID, v.ProviderBranch, v.ProviderRootDirectory
 	f.ProviderSilentMode, f.ProviderBranches, f.ProviderPaths = v.ProviderSilentMode, v.ProviderBranches, v.ProviderPaths
-	f.Domain = v.Domain
+	f.Domain, f.Scaling = v.Domain, v.Scaling
 	return &f, nil
 }
 
@@ -63,7 +64,7 @@ func functionArgs(f *flint.Function) ([]any, error) {
 		Execute: f.Execute, Events: f.Events, Scopes: f.Scopes, Logging: f.Logging, Retention: f.Retention,
 		BuildSpec: f.BuildSpec, RuntimeSpec: f.RuntimeSpec, ProviderRepositoryID: f.ProviderRepositoryID, ProviderBranch: f.ProviderBranch,
 		ProviderRootDirectory: f.ProviderRootDirectory, ProviderSilentMode: f.ProviderSilentMode,
-		ProviderBranches: f.ProviderBranches, ProviderPaths: f.ProviderPaths, Domain: f.Domain,
+		ProviderBranches: f.ProviderBranches, ProviderPaths: f.ProviderPaths, Domain: f.Domain, Scaling: f.Scaling,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("settings of function %s: %w", f.ID, err)
@@ -189,10 +190,14 @@ func functionColumn(attribute string) (column, bool) {
 
 // Functions returns the functions of a project that l asks for, and how many there are.
 func (s *Store) Functions(ctx context.Context, project flint.ProjectID, l flint.List) ([]*flint.Function, int, error) {
-	return list(ctx, s, noun[*flint.Function]{
+	return s.functionLister(project, l).read(ctx)
+}
+
+func (s *Store) functionLister(project flint.ProjectID, l flint.List) *lister[*flint.Function] {
+	return &lister[*flint.Function]{store: s, scope: []any{string(project)}, list: l, noun: noun[*flint.Function]{
 		name: "Function", from: "functions t", columns: functionColumns, scope: "t.project = $1", column: functionColumn,
-		search: []string{"t.id", "t.name", "t.runtime"}, scan: scanFunction,
-	}, []any{string(project)}, l)
+		search: []string{"t.id", "t.name", "t.runtime"}, scan: scanFunction, row: "t.uid", found: functionSearch(),
+	}}
 }
 
 // UpdateFunction lets change work on a function and stores what it leaves, unless it returns an error. Id, project and
@@ -284,6 +289,7 @@ func (s *Store) bury(ctx context.Context, t *tx, f *flint.Function, uid int64) (
 			return nil, err
 		}
 	}
+	clear(t.spans) // a namesake has none
 	return rules, t.exec(ctx, "insert into buried (uid, project, id, deleted_at, swept) values ($1, $2, $3, $4, $5)",
 		uid, string(f.Project), string(f.ID), now().UnixMilli(), false)
 }

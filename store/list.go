@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +21,12 @@ type noun[T any] struct {
 	column  func(attribute string) (column, bool)
 	search  []string // what Search looks into; none: it cannot be searched
 	scan    func(scanner) (T, error)
+
+	row   string // what a row is found by at once; needed with any of the following
+	parts []part
+	found *searchIndex // nil: a search looks at every row
+
+	narrow func(ctx context.Context, scope []any, filters []flint.Query) ([]flint.Query, error) // adds what follows from conditions; may be nil
 }
 
 func (n noun[T]) attribute(name string) (column, error) {
@@ -39,49 +46,242 @@ func (n noun[T]) attribute(name string) (column, error) {
 	return column{}, flint.ErrInvalidQuery.Saying("Attribute not found in schema: %s", name)
 }
 
+// lister reads one list.
+type lister[T any] struct {
+	store  *Store
+	noun   noun[T]
+	scope  []any
+	list   flint.List
+	keys   []key // what it is sorted by
+	random bool
+	times  span                           // in which rows were created
+	start  []any                          // the keys of the row that a cursor names
+	trace  func(query string, args []any) // nil: nobody wants to know
+}
+
 // list reads the rows that l asks for, and counts them.
 func list[T any](ctx context.Context, s *Store, n noun[T], scope []any, l flint.List) ([]T, int, error) {
-	c := &compiler{args: slices.Clone(scope)}
-	where, err := n.where(c, l)
-	if err != nil {
+	return (&lister[T]{store: s, noun: n, scope: scope, list: l}).read(ctx)
+}
+
+func (r *lister[T]) read(ctx context.Context) ([]T, int, error) {
+	r.list.Filters = conjuncts(r.list.Filters)
+	if err := r.check(ctx); err != nil {
 		return nil, 0, err
 	}
-	total := 0
-	if !l.NoTotal {
-		count := "select count(*) from (select 1 from " + n.from + " where " + where + " limit " + strconv.Itoa(flint.MaxListTotal) + ") counted"
-		if err := s.one(ctx, count, c.args, func(r scanner) error { return r.Scan(&total) }); err != nil {
+	var err error
+	if r.noun.narrow != nil {
+		if r.list.Filters, err = r.noun.narrow(ctx, r.scope, r.list.Filters); err != nil {
 			return nil, 0, err
 		}
 	}
-	keys, random, err := n.order(l)
+	if err := r.bound(); err != nil {
+		return nil, 0, err
+	}
+	p, err := r.choose(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
-	if l.Cursor != "" {
-		if random {
-			return nil, 0, flint.ErrInvalidQuery.Saying("A random order has no place to continue from.")
-		}
-		values, err := n.position(ctx, s, scope, keys, l.Cursor)
-		if err != nil {
+	total := max(p.total, 0)
+	switch {
+	case r.list.NoTotal:
+		total = 0
+	case p.total < 0:
+		if total, err = r.count(ctx, p.count); err != nil {
 			return nil, 0, err
 		}
-		where += " and " + c.after(keys, values)
 	}
-	query := "select " + n.columns + " from " + n.from + " where " + where + " order by " + orderText(keys, random) +
-		" limit " + c.bind(int64(limit(l))) + " offset " + c.bind(int64(max(l.Offset, 0)))
 	rows := []T{}
-	err = s.each(ctx, query, c.args, func(r scanner) error {
-		row, err := n.scan(r)
+	query, args, err := r.page(p.page)
+	if err != nil || query == "" {
+		return rows, total, err
+	}
+	err = r.each(ctx, query, args, func(s scanner) error {
+		row, err := r.noun.scan(s)
 		rows = append(rows, row)
 		return err
 	})
 	if err != nil {
 		return nil, 0, err
 	}
-	if l.CursorBefore {
+	if r.list.CursorBefore {
 		slices.Reverse(rows)
 	}
 	return rows, total, nil
+}
+
+// check refuses what the list may not ask for, and finds the place where it starts.
+func (r *lister[T]) check(ctx context.Context) error {
+	if _, err := r.where(&compiler{}, way{}, allTimes(), nil); err != nil {
+		return err
+	}
+	var err error
+	if r.keys, r.random, err = r.noun.order(r.list); err != nil || r.list.Cursor == "" {
+		return err
+	}
+	if r.random {
+		return flint.ErrInvalidQuery.Saying("A random order has no place to continue from.")
+	}
+	r.start, err = r.noun.position(ctx, r.store, r.scope, r.keys, r.list.Cursor)
+	return err
+}
+
+// conjuncts returns conditions that hold at once without those that only say so.
+func conjuncts(filters []flint.Query) (flat []flint.Query) {
+	for _, q := range filters {
+		children := make([]flint.Query, 0, len(q.Values))
+		for _, v := range q.Values {
+			if child, ok := v.(flint.Query); ok {
+				children = append(children, child)
+			}
+		}
+		if q.Method == "and" && len(children) == len(q.Values) && len(children) > 0 {
+			flat = append(flat, conjuncts(children)...)
+		} else {
+			flat = append(flat, q)
+		}
+	}
+	return flat
+}
+
+// bound turns the conditions that are ends of the time of creation into one range.
+func (r *lister[T]) bound() error {
+	r.times = allTimes()
+	rest := make([]flint.Query, 0, len(r.list.Filters))
+	for _, q := range r.list.Filters {
+		col, values, err := r.noun.operands(q)
+		if q.Method == "and" || q.Method == "or" || col.expr != "t.created_at" {
+			rest = append(rest, q)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		s, ok := rangeOf(q.Method, values)
+		if !ok {
+			rest = append(rest, q)
+			continue
+		}
+		r.times = span{max(r.times.first, s.first), min(r.times.last, s.last)}
+	}
+	r.list.Filters = rest
+	return nil
+}
+
+func (r *lister[T]) each(ctx context.Context, query string, args []any, scan func(scanner) error) error {
+	if r.trace != nil {
+		r.trace(query, args)
+	}
+	return r.store.each(ctx, query, args, scan)
+}
+
+// count counts the rows of a list, up to where totals stop.
+func (r *lister[T]) count(ctx context.Context, w way) (n int, err error) {
+	c := &compiler{args: slices.Clone(r.scope)}
+	where, err := r.where(c, w, r.times, nil)
+	if err != nil {
+		return 0, err
+	}
+	return r.limited(ctx, c, r.from(w)+" where "+where, flint.MaxListTotal)
+}
+
+// reach counts the rows that a way goes past, up to a number.
+func (r *lister[T]) reach(ctx context.Context, w way, most int) (int, error) {
+	c := &compiler{args: slices.Clone(r.scope)}
+	where, err := r.where(c, w, r.times, func(i int) bool { return i == w.filter })
+	if err != nil {
+		return 0, err
+	}
+	return r.limited(ctx, c, r.from(w)+" where "+where, most)
+}
+
+func (r *lister[T]) limited(ctx context.Context, c *compiler, rows string, most int) (n int, err error) {
+	query := "select count(*) from (select 1 from " + rows + " limit " + c.bind(int64(most)) + ") counted"
+	err = r.each(ctx, query, c.args, func(s scanner) error { return s.Scan(&n) })
+	return n, err
+}
+
+func (r *lister[T]) from(w way) string {
+	switch {
+	case w.part != nil:
+		return using(r.noun.from, w.part.index)
+	case w.found:
+		return r.noun.found.from
+	}
+	return r.noun.from
+}
+
+// page compiles the statement for the rows. It is empty when there can be none.
+//
+// Where rows come out of order the keys are sorted first, and the rest of a row is read only for those that are shown.
+func (r *lister[T]) page(w way) (query string, args []any, err error) {
+	c := &compiler{args: slices.Clone(r.scope)}
+	rest := func() string {
+		return " limit " + c.bind(int64(limit(r.list))) + " offset " + c.bind(int64(max(r.list.Offset, 0)))
+	}
+	order := " order by " + orderText(r.keys, r.random)
+	var keys string
+	switch {
+	case w.part == nil && !w.found:
+		where, err := r.rows(c, w)
+		return "select " + r.noun.columns + " from " + where + order + rest(), c.args, err
+	case w.values == nil:
+		where, err := r.rows(c, w)
+		if err != nil {
+			return "", nil, err
+		}
+		keys = "select " + r.noun.row + " as k from " + where + order + rest()
+	case len(w.values) == 0:
+		return "", nil, nil
+	default:
+		if keys, err = r.merged(c, w); err != nil {
+			return "", nil, err
+		}
+		keys += rest()
+	}
+	return "select " + r.noun.columns + " from (" + keys + ") p cross join " + r.noun.from + " where " + r.noun.row + " = p.k" + order, c.args, nil
+}
+
+// rows compiles the rows of a page, without their order.
+func (r *lister[T]) rows(c *compiler, w way) (string, error) {
+	after, times := r.start, r.times
+	if after != nil && r.keys[0].expr == "t.created_at" {
+		// Of two ends on the side where the page starts a database may seek to the wrong one: it gets one.
+		at, _ := after[0].(int64)
+		switch down := r.keys[0].down; {
+		case down && at > times.last, !down && at < times.first:
+			after = nil
+		case down:
+			times.last = lastTime
+		default:
+			times.first = firstTime
+		}
+	}
+	where, err := r.where(c, w, times, nil)
+	if err == nil && after != nil {
+		where += " and " + c.after(r.keys, after)
+	}
+	return r.from(w) + " where " + where, err
+}
+
+// merged compiles the keys of rows that are read value by value: as many of each as may be needed, in order.
+func (r *lister[T]) merged(c *compiler, w way) (string, error) {
+	most := int64(limit(r.list)) + int64(max(r.list.Offset, 0))
+	if most < 0 {
+		most = math.MaxInt64
+	}
+	var arms []string
+	for i, v := range w.values {
+		w.value = v
+		rows, err := r.rows(c, w)
+		if err != nil {
+			return "", err
+		}
+		arms = append(arms, "select * from (select "+r.noun.row+" as k, t.created_at as at, t.id as id from "+rows+
+			" order by "+orderText(r.keys, false)+" limit "+c.bind(most)+") a"+strconv.Itoa(i))
+	}
+	order := orderText([]key{{"p.at", r.keys[0].down}, {"p.id", r.keys[1].down}}, false)
+	return "select p.k from (" + strings.Join(arms, " union all ") + ") p order by " + order, nil
 }
 
 func limit(l flint.List) int {
@@ -91,23 +291,41 @@ func limit(l flint.List) int {
 	return l.Limit
 }
 
-// where compiles the conditions of a list, without its cursor.
-func (n noun[T]) where(c *compiler, l flint.List) (string, error) {
-	parts := []string{n.scope}
-	for _, q := range l.Filters {
-		p, err := n.condition(c, q)
+// where compiles the conditions of a list, without its cursor: those that keep wants, or all.
+func (r *lister[T]) where(c *compiler, w way, times span, keep func(int) bool) (string, error) {
+	parts := []string{r.noun.scope}
+	if times.first != firstTime {
+		parts = append(parts, "t.created_at >= "+c.bind(times.first))
+	}
+	if times.last != lastTime {
+		parts = append(parts, "t.created_at <= "+c.bind(times.last))
+	}
+	for i, q := range r.list.Filters {
+		if keep != nil && !keep(i) {
+			continue
+		}
+		if w.value != nil && i == w.filter {
+			q = flint.Query{Method: "equal", Attribute: q.Attribute, Values: []any{w.value}}
+		}
+		p, err := r.noun.condition(c, q)
 		if err != nil {
 			return "", err
 		}
 		parts = append(parts, p)
 	}
-	if l.Search != "" {
-		if len(n.search) == 0 {
-			return "", flint.ErrInvalidQuery.Saying(`Searching by attribute "search" requires a fulltext index.`)
-		}
-		pattern := c.bind("%" + escapeLike(l.Search) + "%")
+	if w.part != nil {
+		parts = append(parts, w.part.only)
+	}
+	switch {
+	case r.list.Search == "":
+	case len(r.noun.search) == 0:
+		return "", flint.ErrInvalidQuery.Saying(`Searching by attribute "search" requires a fulltext index.`)
+	case w.found:
+		parts = append(parts, r.noun.found.join, r.noun.found.match(c, r.list.Search))
+	default:
+		pattern := c.bind("%" + escapeLike(r.list.Search) + "%")
 		var any []string
-		for _, expr := range n.search {
+		for _, expr := range r.noun.search {
 			any = append(any, like(expr, pattern))
 		}
 		parts = append(parts, "("+strings.Join(any, " or ")+")")

@@ -233,7 +233,8 @@ func TestTotalsStopCounting(t *testing.T) {
 	t.Parallel()
 	s, ctx := setup(t), t.Context()
 	must(t, s.write(ctx, func(ctx context.Context, t *tx) error {
-		if err := addExecution(ctx, t, executionArgs(sample("e", s.f))); err != nil {
+		e := sample("e", s.f)
+		if err := addExecution(ctx, t, e, executionArgs(e)); err != nil {
 			return err
 		}
 		for range 13 { // 1, 2, 4 … 8192 rows

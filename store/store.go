@@ -34,7 +34,7 @@ type Config struct {
 	Logger  *slog.Logger // nil: silence
 	Secret  []byte       // 32 bytes; variable values and key secrets are sealed under a key derived from it
 	Model   Model        // what events carry of a noun; nil: nothing
-	Changed func(Change) // called after a commit that changed what nodes keep in memory; nil: nobody asks. Must not block.
+	Changed func(Change) // called after a commit that changed what nodes keep in memory, by whoever made the change, who waits for it; nil: nobody asks
 }
 
 // Change names a row that nodes may hold in memory and that is now different or gone.
@@ -44,6 +44,7 @@ type Change struct {
 	Function flint.FunctionID // of function and rule; empty in a project change, which concerns all its functions
 	Domain   string           // of rule
 	KeyHash  string           // of key: HashSecret of its secret
+	Visible  bool             // of function: somebody may have seen the change and count on it before whoever made it is told
 }
 
 // Store is the database. It is safe for concurrent use.
@@ -103,7 +104,7 @@ func (s *Store) prepare(ctx context.Context) error {
 		return err
 	}
 	for _, query := range hotReads() {
-		stmt, err := s.read.PrepareContext(ctx, placeholders(query))
+		stmt, err := s.read.PrepareContext(ctx, placeholders(query)) //nolint:sqlclosecheck // closed with the store
 		if err != nil {
 			return fmt.Errorf("prepare %q: %w", query, err)
 		}
@@ -131,7 +132,7 @@ func touch(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator's own path
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) // the operator's own path
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func (s *Store) sweepBuried(ctx context.Context) {
 		case <-retry.C:
 		}
 		if err := s.sweepOnce(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, flint.ErrShuttingDown) {
-			s.log.Warn("the rows of deleted functions could not be removed", slog.Any("err", err))
+			s.log.WarnContext(ctx, "the rows of deleted functions could not be removed", slog.Any("err", err))
 			retry.Reset(sweepRetry)
 		}
 	}
@@ -77,6 +77,9 @@ func (s *Store) sweepFunction(ctx context.Context, uid int64) error {
 		{sweepRows / 50, []string{
 			"delete from build_logs where deployment in (select id from deployments where owner = $1 order by id limit $2)",
 			"delete from deployments where id in (select id from deployments where owner = $1 order by id limit $2)",
+		}},
+		{sweepRows, []string{
+			"delete from execution_spans where owner = $1 and deployment in (select deployment from execution_spans where owner = $1 order by deployment limit $2)",
 		}},
 		{sweepRows, []string{
 			"delete from executions where id in (select id from executions where owner = $1 order by created_at, id limit $2)",

@@ -57,7 +57,7 @@ type writer struct {
 
 func newWriter(db *sql.DB, conn *sql.Conn) *writer {
 	return &writer{
-		db: db, tx: tx{conn: conn, stmts: map[string]*sql.Stmt{}}, slots: make(chan struct{}, writeQueue), idle: make(chan struct{}), enough: make(chan struct{}, 1),
+		db: db, tx: tx{conn: conn, stmts: map[string]*sql.Stmt{}, spans: map[spanKey]span{}}, slots: make(chan struct{}, writeQueue), idle: make(chan struct{}), enough: make(chan struct{}, 1),
 		batch: make([]*job, 0, writeBatch),
 	}
 }
@@ -284,6 +284,7 @@ func (w *writer) end(ctx context.Context) error {
 func (w *writer) rollback(ctx context.Context) {
 	trouble := w.tx.trouble
 	_ = w.tx.exec(ctx, rollbackText)
+	clear(w.tx.spans)
 	w.tx.trouble = trouble
 }
 
@@ -302,6 +303,7 @@ func (w *writer) attempt(ctx context.Context, j *job) {
 		return
 	}
 	if j.err != nil || j.panicked != nil {
+		clear(w.tx.spans)
 		if err := w.tx.exec(ctx, "rollback to savepoint job"); err != nil {
 			w.tx.trouble = err
 			return
@@ -323,6 +325,7 @@ type tx struct {
 	conn    *sql.Conn
 	stmts   map[string]*sql.Stmt // by text; all texts are constants, so it is bounded
 	event   int64                // number of the last event
+	spans   map[spanKey]span     // that are in the database; some, at most spanCache
 	trouble error                // the database's own, which spoils the whole transaction
 }
 
@@ -352,7 +355,7 @@ func (t *tx) exec(ctx context.Context, query string, args ...any) error {
 
 // count executes a statement and returns how many rows it changed.
 func (t *tx) count(ctx context.Context, query string, args ...any) (int, error) {
-	s, err := t.prepared(ctx, query)
+	s, err := t.prepared(ctx, query) //nolint:sqlclosecheck // the writer keeps it
 	if err != nil {
 		return 0, err
 	}
@@ -366,7 +369,7 @@ func (t *tx) count(ctx context.Context, query string, args ...any) (int, error) 
 
 // one reads one row and reports whether there is one.
 func (t *tx) one(ctx context.Context, query string, args []any, scan func(scanner) error) (bool, error) {
-	s, err := t.prepared(ctx, query)
+	s, err := t.prepared(ctx, query) //nolint:sqlclosecheck // the writer keeps it
 	if err != nil {
 		return false, err
 	}
@@ -381,7 +384,7 @@ func (t *tx) one(ctx context.Context, query string, args []any, scan func(scanne
 }
 
 func (t *tx) each(ctx context.Context, query string, args []any, scan func(scanner) error) error {
-	s, err := t.prepared(ctx, query)
+	s, err := t.prepared(ctx, query) //nolint:sqlclosecheck // the writer keeps it
 	if err != nil {
 		return err
 	}

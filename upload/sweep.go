@@ -21,7 +21,7 @@ func (k *Keeper) Work(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		if err := k.Sweep(ctx, time.Now()); err != nil && ctx.Err() == nil {
-			k.config.Logger.Error("unfinished uploads cannot be looked through", slog.Any("err", err))
+			k.config.Logger.ErrorContext(ctx, "unfinished uploads cannot be looked through", slog.Any("err", err))
 		}
 		select {
 		case <-tick.C:
@@ -79,7 +79,7 @@ func (k *Keeper) settle(ctx context.Context, id flint.DeploymentID, at time.Time
 		return err
 	}
 	if k.over(u, at) {
-		k.config.Logger.Info("upload removed that nobody continued", slog.String("deployment_id", string(id)),
+		k.config.Logger.InfoContext(ctx, "upload removed that nobody continued", slog.String("deployment_id", string(id)),
 			slog.Int("chunks", u.Chunks), slog.Int("received", u.Received))
 		return errors.Join(k.config.Store.DropUpload(ctx, u), os.RemoveAll(k.dir(id)))
 	}

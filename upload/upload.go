@@ -247,7 +247,7 @@ func (k *Keeper) place(p *Part, id flint.DeploymentID, chunk int) error {
 }
 
 func syncDir(name string) error {
-	d, err := os.Open(name) //nolint:gosec // a folder of ours
+	d, err := os.Open(name) // a folder of ours
 	if err != nil {
 		return err
 	}
@@ -290,7 +290,7 @@ func (k *Keeper) finish(ctx context.Context, u *store.Upload) (*flint.Deployment
 	}
 	k.config.Queued()
 	if err := os.RemoveAll(k.dir(u.Deployment)); err != nil {
-		k.config.Logger.Warn("parts of a complete upload stay", slog.String("deployment_id", string(u.Deployment)), slog.Any("err", err))
+		k.config.Logger.WarnContext(ctx, "parts of a complete upload stay", slog.String("deployment_id", string(u.Deployment)), slog.Any("err", err))
 	}
 	return d, nil
 }

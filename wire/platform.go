@@ -61,4 +61,6 @@ type Error struct {
 	Code    int    `json:"code"`
 	Type    string `json:"type"`
 	Version string `json:"version"`
+
+	Trace []string `json:"trace,omitempty"` // in development: what happened, from the outside in
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -108,7 +109,7 @@ func (s *session) read() {
 		if err != nil {
 			return
 		}
-		switch h.Type {
+		switch h.Type { //nolint:exhaustive // what a pool sends
 		case frame.Load:
 			s.adapter.loads.Add(1)
 			var load struct {
@@ -225,7 +226,7 @@ type bundle struct {
 // setup makes a pool with scripted adapters and one package.
 func setup(t *testing.T, concurrency int, change func(*worker.Config)) *bundle {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "flint-w") // the fake connects by the host's path, whose length is limited
+	dir, err := os.MkdirTemp("", "flint-w") //nolint:usetesting // the fake connects by the host's path, whose length is limited
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -299,7 +300,7 @@ func (b *bundle) get(ctx context.Context, target *worker.Target, path string, bo
 	var all []byte
 	for {
 		piece, err := resp.Next(ctx)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return resp, string(all), nil
 		}
 		if err != nil {

@@ -54,8 +54,14 @@ type worker struct {
 	overdue     int  // calls that missed their deadline and have not ended
 	spent       bool // work that nobody waits for goes on in it: no new calls
 	draining    bool
+	leaving     bool // no new calls: it goes after those that it has
+	removed     bool // from its group
 	idleSince   time.Time
-	onEnd       func() // lets go of the package
+	served      int           // calls ended since it was looked at
+	looked      time.Time     // when that was
+	used        time.Duration // processor time until then
+	ceiling     int           // calls that it should have at most while it is short of processor time; 0: it is not
+	onEnd       func()        // lets go of the package
 }
 
 type controlFrame struct {
@@ -187,7 +193,7 @@ func (w *worker) readFrame(r *bufio.Reader) error {
 	if _, err := io.ReadFull(r, payload); err != nil {
 		return io.ErrUnexpectedEOF
 	}
-	switch h.Type {
+	switch h.Type { //nolint:exhaustive // the others belong to a call
 	case frame.Hello, frame.Ready, frame.Failed:
 		select {
 		case w.control <- controlFrame{h.Type, payload}:
@@ -226,6 +232,7 @@ func (w *worker) readFrame(r *bufio.Reader) error {
 			g.spend(w)
 		}
 		g.release(w, overdue)
+		c.signal()
 	}
 	return nil
 }

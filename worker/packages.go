@@ -36,7 +36,7 @@ type unpacked struct {
 
 // openPackages takes over what an earlier run left in dir.
 func openPackages(dir string, blobs blob.Store, maxBytes int64) (*packages, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // workers read it under their own user id
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
 	p := &packages{dir: dir, blobs: blobs, max: maxBytes, have: map[string]*unpacked{}}
@@ -121,7 +121,7 @@ func (p *packages) unpack(ctx context.Context, digest, dir string) (int64, error
 		return 0, err
 	}
 	defer os.RemoveAll(scratch)
-	if err := os.Chmod(scratch, 0o755); err != nil { //nolint:gosec // workers read it under their own user id
+	if err := os.Chmod(scratch, 0o755); err != nil {
 		return 0, err
 	}
 	size, err := archive.Unpack(ctx, r, scratch, archive.Limits{AnyLinks: true})

@@ -32,7 +32,7 @@ func (p *Pool) open() (w *worker, listener *net.UnixListener, err error) {
 		blocked: make(chan struct{}, 1), control: make(chan controlFrame, 2), dead: make(chan struct{}),
 	}
 	w.dir = filepath.Join(p.config.RunDir, w.id)
-	if err := os.MkdirAll(filepath.Join(w.dir, path.Base(runtimes.CodeDir)), 0o755); err != nil { //nolint:gosec // the worker's own user id must pass
+	if err := os.MkdirAll(filepath.Join(w.dir, path.Base(runtimes.CodeDir)), 0o755); err != nil {
 		return nil, nil, err
 	}
 	defer func() {
@@ -50,8 +50,8 @@ func (p *Pool) open() (w *worker, listener *net.UnixListener, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	listener.SetUnlinkOnClose(false)                                                   // by then the path means another directory
-	if err := os.Chmod(filepath.Join(w.dir, runtimes.SocketName), 0o666); err != nil { //nolint:gosec // only the sandbox sees it
+	listener.SetUnlinkOnClose(false) // by then the path means another directory
+	if err := os.Chmod(filepath.Join(w.dir, runtimes.SocketName), 0o666); err != nil {
 		listener.Close()
 		return nil, nil, err
 	}
@@ -206,10 +206,10 @@ func (w *worker) lastOutput() []byte {
 func (w *worker) expect(ctx context.Context, want frame.Type) ([]byte, error) {
 	select {
 	case f := <-w.control:
-		switch {
-		case f.typ == want:
+		switch f.typ { //nolint:exhaustive // the others are not expected
+		case want:
 			return f.payload, nil
-		case f.typ == frame.Failed:
+		case frame.Failed:
 			var failed struct {
 				Message string `json:"message"`
 			}

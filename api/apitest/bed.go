@@ -98,7 +98,7 @@ func (b *Bed) Serve(services ...[]api.Route) *api.API {
 func catalog(t testing.TB) *runtimes.Catalog {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "node"), []byte("#!/bin/sh\necho 22.9.0\n"), 0o700); err != nil { //nolint:gosec // it is to be executed
+	if err := os.WriteFile(filepath.Join(dir, "node"), []byte("#!/bin/sh\necho 22.9.0\n"), 0o700); err != nil { // it is to be executed
 		t.Fatal(err)
 	}
 	for range 100 { // a program that was just written is busy while another test's child still has it open

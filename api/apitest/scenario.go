@@ -18,10 +18,10 @@ type Actor map[string]string
 
 // The actors of a Bed.
 var (
-	Nobody  = Actor{}                                                                         //nolint:gochecknoglobals // read only
-	Guest   = Actor{"X-Appwrite-Project": string(Project)}                                    //nolint:gochecknoglobals // read only
-	Key     = Actor{"X-Appwrite-Project": string(Project), "X-Appwrite-Key": "standard_full"} //nolint:gochecknoglobals // read only
-	NoScope = Actor{"X-Appwrite-Project": string(Project), "X-Appwrite-Key": "standard_none"} //nolint:gochecknoglobals // read only
+	Nobody  = Actor{}                                                                         // read only
+	Guest   = Actor{"X-Appwrite-Project": string(Project)}                                    // read only
+	Key     = Actor{"X-Appwrite-Project": string(Project), "X-Appwrite-Key": "standard_full"} // read only
+	NoScope = Actor{"X-Appwrite-Project": string(Project), "X-Appwrite-Key": "standard_none"}
 )
 
 // With returns the actor with one more header.

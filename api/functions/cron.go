@@ -34,7 +34,7 @@ func validCron(text string) bool {
 		return false
 	}
 	for i, part := range parts {
-		for _, item := range strings.Split(strings.ToUpper(part), ",") {
+		for item := range strings.SplitSeq(strings.ToUpper(part), ",") {
 			if !fields[i].valid(item) {
 				return false
 			}

@@ -49,7 +49,7 @@ func (s *Service) createExecution(ctx context.Context, in *createExecutionIn) (c
 	p := in.Principal
 	call := &invoke.Call{
 		Project: in.project(), Function: in.id(), Trigger: flint.TriggerHTTP,
-		Caller: invoke.Caller{Privileged: p.Privileged(), Roles: p.Roles, User: p.UserID, UserJWT: p.UserJWT},
+		Caller: invoke.Caller{Privileged: p.Privileged(), Roles: p.Roles, User: p.UserID, UserJWT: p.UserJWT, Depth: p.Depth},
 		Method: in.Method, Path: in.Path, Headers: lowered(in.Headers), Body: []byte(in.Body), ClientIP: in.ClientIP,
 	}
 	if in.ScheduledAt != nil {
@@ -133,13 +133,13 @@ func lowered(headers api.Object) []flint.Header {
 	return list
 }
 
-// visible reads the function of executions that a caller wants to see. A disabled one does not exist for clients.
-func (s *Service) visible(ctx context.Context, in *oneFunction) (*flint.Function, error) {
+// visible looks for the function of executions that a caller wants to see. A disabled one does not exist for clients.
+func (s *Service) visible(ctx context.Context, in *oneFunction) error {
 	f, err := s.function(ctx, in)
 	if err == nil && !f.Enabled && !in.Principal.Privileged() {
-		return nil, flint.ErrFunctionNotFound
+		return flint.ErrFunctionNotFound
 	}
-	return f, err
+	return err
 }
 
 type listExecutionsIn struct {
@@ -148,7 +148,7 @@ type listExecutionsIn struct {
 }
 
 func (s *Service) listExecutions(ctx context.Context, in *listExecutionsIn) (*wire.ExecutionList, error) {
-	if _, err := s.visible(ctx, &in.oneFunction); err != nil {
+	if err := s.visible(ctx, &in.oneFunction); err != nil {
 		return nil, err
 	}
 	l, err := in.list(flint.ExecutionAttributes(), nil)
@@ -183,7 +183,7 @@ type oneExecution struct {
 }
 
 func (s *Service) getExecution(ctx context.Context, in *oneExecution) (*wire.Execution, error) {
-	if _, err := s.visible(ctx, &in.oneFunction); err != nil {
+	if err := s.visible(ctx, &in.oneFunction); err != nil {
 		return nil, err
 	}
 	e, err := s.config.Store.Execution(ctx, in.project(), in.id(), flint.ExecutionID(in.ExecutionID))

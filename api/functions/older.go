@@ -62,40 +62,6 @@ func (q *olderQuery) rename(renamed map[string]string) {
 	}
 }
 
-// parseCall reads a query of the form method("attribute", ["value"]), as clients before 1.5.0 write them.
-func parseCall(text string) (olderQuery, bool) {
-	method, rest, found := strings.Cut(strings.TrimSpace(text), "(")
-	inner, closed := strings.CutSuffix(strings.TrimSpace(rest), ")")
-	if !found || !closed || method == "" {
-		return olderQuery{}, false
-	}
-	var args []json.RawMessage
-	if json.Unmarshal([]byte("["+inner+"]"), &args) != nil {
-		return olderQuery{}, false
-	}
-	q := olderQuery{Method: strings.TrimSpace(method)}
-	switch q.Method {
-	case "limit", "offset", "cursorAfter", "cursorBefore", "select":
-	default:
-		if len(args) == 0 {
-			return q, true
-		}
-		if json.Unmarshal(args[0], &q.Attribute) != nil {
-			return olderQuery{}, false
-		}
-		args = args[1:]
-	}
-	for _, arg := range args {
-		var list []json.RawMessage
-		if json.Unmarshal(arg, &list) == nil && list != nil {
-			q.Values = append(q.Values, list...)
-			continue
-		}
-		q.Values = append(q.Values, arg)
-	}
-	return q, true
-}
-
 // Older gives clients before 1.4.0 the body under its old name.
 func (in *createExecutionIn) Older(f wire.Format, p api.Params) {
 	if f.Before(1, 4, 0) {

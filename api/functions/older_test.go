@@ -87,7 +87,7 @@ func TestOlderClients(t *testing.T) {
 			if err := json.Unmarshal(got, &model); err != nil {
 				t.Fatal(err)
 			}
-			for _, name := range strings.Fields(want) {
+			for name := range strings.FieldsSeq(want) {
 				if _, ok := model[name]; !ok {
 					t.Errorf("%s is missing: %s", name, got)
 				}

@@ -1,8 +1,11 @@
 package functions
 
 import (
+	"regexp"
 	"strings"
 	"testing"
+
+	"golang.org/x/net/http/httpguts"
 
 	"flint"
 	"flint/api"
@@ -80,11 +83,46 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
-func FuzzRules(f *testing.F) {
-	f.Add("*/5 * * * *")
-	f.Add("users.*.update.email")
-	f.Fuzz(func(t *testing.T, s string) {
-		validCron(s)
-		checkEvent(s)
+func FuzzCron(f *testing.F) {
+	for _, seed := range []string{"*/5 * * * *", "0-30/2,45 8-18 LW JAN-dec mon#2", "? 0 15W * 5L", "@Daily", "60 24 0 13 8"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if !validCron(text) {
+			return
+		}
+		if n := len(strings.Fields(text)); n != 5 && text[0] != '@' {
+			t.Errorf("%q has %d fields", text, n)
+		}
+		for _, same := range []string{strings.ToUpper(text), strings.ToLower(text)} {
+			if !validCron(same) {
+				t.Errorf("%q is valid, %q is not", text, same)
+			}
+		}
+	})
+}
+
+func FuzzEvent(f *testing.F) {
+	for _, seed := range []string{"users.*.update.email", "databases.main.tables.*.rows.*.create", "functions.*.create", "users."} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, event string) {
+		if checkEvent(event) == "" && !regexp.MustCompile(`^[a-z]+([.][A-Za-z0-9*][A-Za-z0-9_-]*|[.][A-Za-z0-9][A-Za-z0-9._-]*)+$`).MatchString(event) {
+			t.Errorf("%q is valid", event)
+		}
+	})
+}
+
+// FuzzHeaders holds what clients may have a function called with to what HTTP allows.
+func FuzzHeaders(f *testing.F) {
+	f.Add("x-one", "1")
+	f.Add("X-Appwrite-Key", "\r\n")
+	f.Fuzz(func(t *testing.T, name, value string) {
+		if checkHeaders(api.Object{{Name: name, Value: value}}, len(name)+len(value)) != "" {
+			return
+		}
+		if !httpguts.ValidHeaderFieldName(name) || strings.ContainsAny(value, "\r\n\x00") || strings.HasPrefix(strings.ToLower(name), "x-appwrite-") {
+			t.Errorf("%q: %q is valid", name, value)
+		}
 	})
 }

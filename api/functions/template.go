@@ -95,8 +95,16 @@ func (s *Service) templateModel(t template) *wire.TemplateFunction {
 // variableType guesses from its name how a variable is asked for.
 func variableType(name string) string {
 	for _, c := range []struct{ part, is string }{
-		{"MAX_TOKENS", "number"}, {"PORT", "number"}, {"TIMEOUT", "number"}, {"KEY", "password"}, {"TOKEN", "password"}, {"SECRET", "password"}, {"PASSWORD", "password"},
-		{"EMAIL", "email"}, {"URL", "url"}, {"URI", "url"},
+		{"MAX_TOKENS", "number"},
+		{"PORT", "number"},
+		{"TIMEOUT", "number"},
+		{"KEY", "password"},
+		{"TOKEN", "password"},
+		{"SECRET", "password"},
+		{"PASSWORD", "password"},
+		{"EMAIL", "email"},
+		{"URL", "url"},
+		{"URI", "url"},
 	} {
 		if strings.Contains(name, c.part) && !strings.HasSuffix(name, "_ID") {
 			return c.is

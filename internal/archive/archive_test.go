@@ -161,18 +161,76 @@ func TestPackAndUnpack(t *testing.T) {
 	}
 }
 
+// FuzzTar packs what the fuzzer makes, which would hardly get beyond the checksums of gzip.
+func FuzzTar(f *testing.F) {
+	for _, entries := range [][]entry{
+		{{name: "a/b", content: "x"}, {name: "l", link: "a", kind: tar.TypeSymlink}},
+		{{name: "../x"}},
+		{{name: "h", link: "a", kind: tar.TypeLink}},
+		{{name: "d/", kind: tar.TypeDir}, {name: "d", content: "y"}},
+	} {
+		zr, err := gzip.NewReader(bytes.NewReader(makeArchive(f, entries...)))
+		if err != nil {
+			f.Fatal(err)
+		}
+		raw, err := io.ReadAll(zr)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw)
+	}
+	limits := archive.Limits{Entries: 100, Bytes: 1 << 20}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var packed bytes.Buffer
+		zw, err := gzip.NewWriterLevel(&packed, gzip.NoCompression)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := zw.Write(raw); err != nil {
+			t.Fatal(err)
+		}
+		if err := zw.Close(); err != nil {
+			t.Fatal(err)
+		}
+		unpackInside(t, packed.Bytes(), limits)
+	})
+}
+
+// unpackInside unpacks an archive, and fails if anything of it is or leads outside.
+func unpackInside(t *testing.T, packed []byte, limits archive.Limits) {
+	t.Helper()
+	parent := t.TempDir()
+	dir := filepath.Join(parent, "in")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	size, err := archive.Unpack(t.Context(), bytes.NewReader(packed), dir, limits)
+	if err == nil && limits.Bytes > 0 && size > limits.Bytes {
+		t.Errorf("%d bytes were unpacked", size)
+	}
+	if entries, _ := os.ReadDir(parent); len(entries) != 1 {
+		t.Fatalf("written outside: %v", entries)
+	}
+	if err != nil {
+		return
+	}
+	if err := filepath.WalkDir(dir, func(name string, d os.DirEntry, err error) error {
+		if err != nil || d.Type()&os.ModeSymlink == 0 {
+			return err
+		}
+		if at, err := filepath.EvalSymlinks(name); err == nil && at != dir && !strings.HasPrefix(at, dir+"/") {
+			t.Errorf("%s leads to %s", name, at)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
 func FuzzUnpack(f *testing.F) {
 	f.Add(makeArchive(f, entry{name: "a/b", content: "x"}, entry{name: "l", link: "a", kind: tar.TypeSymlink}))
 	f.Add([]byte("not an archive"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		parent := t.TempDir()
-		dir := filepath.Join(parent, "in")
-		if err := os.Mkdir(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		_, _ = archive.Unpack(t.Context(), bytes.NewReader(raw), dir, archive.Limits{Entries: 100, Bytes: 1 << 20, Ratio: 100})
-		if entries, _ := os.ReadDir(parent); len(entries) != 1 {
-			t.Fatalf("written outside: %v", entries)
-		}
+		unpackInside(t, raw, archive.Limits{Entries: 100, Bytes: 1 << 20, Ratio: 100})
 	})
 }

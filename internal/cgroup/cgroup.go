@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -79,9 +80,7 @@ func Open() *Manager {
 	node := nodeName(os.Getpid())
 	for _, h := range found {
 		h, refused := h.prepare(node)
-		for c, why := range refused {
-			m.missing[c] = why
-		}
+		maps.Copy(m.missing, refused)
 		if len(h.controllers) > 0 {
 			m.hierarchies = append(m.hierarchies, h)
 		}
@@ -183,7 +182,7 @@ func alive(node string) bool {
 
 // bury kills the processes below dir, which have lost their node, and removes it.
 func bury(dir string) (err error) {
-	for deadline := time.Now().Add(buryTimeout); ; time.Sleep(buryPause) {
+	for deadline := time.Now().Add(buryTimeout); ; time.Sleep(buryPause) { //nolint:forbidigo // the kernel tells nobody when a group may be removed
 		killTree(dir)
 		if err = removeTree(dir); err == nil || time.Now().After(deadline) {
 			return err

@@ -275,7 +275,7 @@ func (g *Group) Remove() error {
 				errs = append(errs, err)
 				break
 			}
-			time.Sleep(wait)
+			time.Sleep(wait) //nolint:forbidigo // the kernel tells nobody when a group may be removed
 		}
 	}
 	return errors.Join(errs...)

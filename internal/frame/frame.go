@@ -57,7 +57,7 @@ type Header struct {
 
 // AppendHeader appends the header of a frame with n bytes of payload.
 func AppendHeader(b []byte, t Type, flags uint8, id uint32, n int) []byte {
-	b = binary.BigEndian.AppendUint32(b, uint32(n)) //nolint:gosec // payloads are bounded by MaxPayload
+	b = binary.BigEndian.AppendUint32(b, uint32(n)) // payloads are bounded by MaxPayload
 	b = append(b, byte(t), flags)
 	return binary.BigEndian.AppendUint32(b, id)
 }
@@ -70,7 +70,7 @@ func Append(b []byte, t Type, flags uint8, id uint32, payload []byte) []byte {
 // AppendWithHead appends a frame whose payload is a head and the first bytes of a body.
 func AppendWithHead(b []byte, t Type, flags uint8, id uint32, head, body []byte) []byte {
 	b = AppendHeader(b, t, flags, id, 4+len(head)+len(body))
-	b = binary.BigEndian.AppendUint32(b, uint32(len(head))) //nolint:gosec // bounded by MaxPayload
+	b = binary.BigEndian.AppendUint32(b, uint32(len(head))) // bounded by MaxPayload
 	b = append(b, head...)
 	return append(b, body...)
 }

@@ -302,7 +302,7 @@ func (c *conn) handle(r *http.Request) (again bool) {
 			return
 		}
 		if value := recover(); value != nil && value != http.ErrAbortHandler { //nolint:errorlint // the value itself is meant
-			c.server.config.Logger.Error("handler panicked", slog.Any("panic", value), slog.String("stack", string(debug.Stack())))
+			c.server.config.Logger.ErrorContext(r.Context(), "handler panicked", slog.Any("panic", value), slog.String("stack", string(debug.Stack())))
 		}
 		again = false
 	}()

@@ -11,11 +11,8 @@ import (
 	"time"
 )
 
-// NameServer is where networks of classes Internet and Build find this process when they look up names. It is a loopback
-// address: nothing routes it.
-const NameServer = "127.0.0.53"
-
-func nameServer() netip.AddrPort { return netip.AddrPortFrom(netip.MustParseAddr(NameServer), 53) }
+// defaultNameServer is a loopback address: nothing routes it.
+const defaultNameServer = "127.0.0.53"
 
 const (
 	resolvConf      = "/etc/resolv.conf"

@@ -41,8 +41,11 @@ type Config struct {
 	Prepare Class  // of the networks that are made ahead
 	Ready   int    // how many of them wait; 2 when 0
 	Dir     string // where the nodes of the host lock what they share; /run/flint when empty
-	Resolv  string // the file that names the host's name servers; /etc/resolv.conf when empty
-	Logger  *slog.Logger
+	// NameServer is where networks of classes Internet and Build find this process when they look up names, an address of
+	// the loopback; 127.0.0.53 when zero.
+	NameServer netip.Addr
+	Resolv     string // the file that names the host's name servers; /etc/resolv.conf when empty
+	Logger     *slog.Logger
 }
 
 // Pool makes networks. It is safe for concurrent use. One goroutine, on a thread of its own, makes them all.
@@ -82,6 +85,9 @@ func Open(cfg Config) (_ *Pool, err error) {
 		cfg.Range = netip.MustParsePrefix(defaultRange)
 	}
 	cfg.Ready, cfg.Dir, cfg.Resolv = cmp.Or(cfg.Ready, defaultReady), cmp.Or(cfg.Dir, defaultDir), cmp.Or(cfg.Resolv, resolvConf)
+	if cfg.NameServer == (netip.Addr{}) {
+		cfg.NameServer = netip.MustParseAddr(defaultNameServer)
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}

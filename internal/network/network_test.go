@@ -307,7 +307,7 @@ func TestNames(t *testing.T) {
 	query := func() string {
 		var answer string
 		check(t, n.Enter(func() error {
-			c, err := net.Dial("udp4", nameServer().String())
+			c, err := net.Dial("udp4", defaultNameServer+":53")
 			if err != nil {
 				return err
 			}
@@ -326,7 +326,7 @@ func TestNames(t *testing.T) {
 	if got := query(); got != "12 is this it?" {
 		t.Errorf("the answer is %q", got)
 	}
-	if said, err := call(n, NameServer, 53); err != nil || said != "hello 127.0.0.1" {
+	if said, err := call(n, defaultNameServer, 53); err != nil || said != "hello 127.0.0.1" {
 		t.Errorf("over a connection the name server says %q, %v", said, err)
 	}
 	check(t, os.WriteFile(resolv, []byte("nameserver 127.0.0.2\nnameserver 127.0.0.3\n"), 0o600))

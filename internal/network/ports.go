@@ -167,11 +167,12 @@ func (n *Network) listen() error {
 	if n.class == Node {
 		return nil
 	}
-	if err := open(nameServer(), n.pool.names.stream); err != nil {
+	at := netip.AddrPortFrom(n.pool.config.NameServer, 53)
+	if err := open(at, n.pool.names.stream); err != nil {
 		return err
 	}
 	var err error
-	if n.names, err = (&net.ListenConfig{}).ListenPacket(n.ctx, "udp4", nameServer().String()); err != nil {
+	if n.names, err = (&net.ListenConfig{}).ListenPacket(n.ctx, "udp4", at.String()); err != nil {
 		return fmt.Errorf("listen in a network: %w", err)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 )
 
@@ -47,9 +48,9 @@ func Run(ctx context.Context, tiers ...[]Service) error {
 		}
 	}
 	<-over.Done()
-	for i := len(started) - 1; i >= 0; i-- {
-		started[i].cancel()
-		started[i].done.Wait()
+	for _, s := range slices.Backward(started) {
+		s.cancel()
+		s.done.Wait()
 	}
 	return errors.Join(failed...)
 }

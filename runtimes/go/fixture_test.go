@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -124,9 +125,7 @@ type result struct {
 func (w *worker) send(id uint32, action, query, body string, headers map[string]string) {
 	w.t.Helper()
 	all := map[string]string{"x-action": action}
-	for name, value := range headers {
-		all[name] = value
-	}
+	maps.Copy(all, headers)
 	head, err := json.Marshal(map[string]any{
 		"method": "POST", "scheme": "https", "host": "a.example", "port": 443, "path": "/a%20b", "queryString": query,
 		"url": "https://a.example/a%20b?" + query, "headers": all, "logging": true,
@@ -251,7 +250,7 @@ func TestFixture(t *testing.T) {
 	}
 	for i, test := range tests {
 		t.Run(test.action, func(t *testing.T) {
-			id := uint32(i + 1) //nolint:gosec // a small number
+			id := uint32(i + 1) // a small number
 			w.send(id, test.action, test.query, test.body, test.headers)
 			if diff := cmp.Diff(test.want, w.result(id)); diff != "" {
 				t.Errorf("result (-want +got):\n%s", diff)
@@ -431,7 +430,8 @@ func TestBuildMessages(t *testing.T) {
 		{"a program", map[string]string{"go.mod": module, "main.go": "package main\n\nfunc main() {}\n"}, "not with 'package main'"},
 		{"no Main", map[string]string{"go.mod": module, "main.go": "package handler\n"}, "has no Main"},
 		{
-			"another Main", map[string]string{"go.mod": module, "main.go": "package handler\n\nfunc Main() {}\n"},
+			"another Main",
+			map[string]string{"go.mod": module, "main.go": "package handler\n\nfunc Main() {}\n"},
 			"Main must be 'func Main(Context openruntimes.Context) openruntimes.Response'",
 		},
 		{"a mistake", map[string]string{"go.mod": module, "main.go": source + "var x int = \"\"\n"}, "the messages above say where.\n"},

@@ -20,7 +20,7 @@ var typeNames = []string{"", "hello", "load", "ready", "failed", "request", "dat
 
 // Type returns the type of a frame by the name that docs/protocol.md gives it.
 func Type(name string) frame.Type {
-	return frame.Type(slices.Index(typeNames, name)) //nolint:gosec // a small index
+	return frame.Type(slices.Index(typeNames, name)) // a small index
 }
 
 // peer is Flint's side of a conversation.
@@ -206,7 +206,7 @@ func (p *peer) take(h frame.Header, payload []byte) {
 	if x == nil || x.ended && h.Type != frame.Window {
 		p.t.Fatalf("%s for request %d, which is not open", name, h.ID)
 	}
-	switch h.Type {
+	switch h.Type { //nolint:exhaustive // the others have been dealt with
 	case frame.Log:
 		if len(payload) < 1 || payload[0] > 1 {
 			p.t.Fatalf("log of stream %v", payload[:min(1, len(payload))])
@@ -241,7 +241,7 @@ func (p *peer) body(h frame.Header, x *exchange, piece []byte) {
 	}
 	if !p.manual && !x.ended && len(piece) > 0 {
 		x.window += len(piece)
-		p.write(frame.Append(nil, frame.Window, 0, h.ID, binary.BigEndian.AppendUint32(nil, uint32(len(piece)))), 0) //nolint:gosec // a small piece
+		p.write(frame.Append(nil, frame.Window, 0, h.ID, binary.BigEndian.AppendUint32(nil, uint32(len(piece)))), 0) // a small piece
 	}
 }
 

@@ -88,7 +88,7 @@ func (c Conversation) Play(t *testing.T, l *Worker) {
 // start starts a worker and takes its connection.
 func start(t *testing.T, l *Worker, env map[string]string) *peer {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "vec") // t.TempDir is too long for the path of a socket
+	dir, err := os.MkdirTemp("", "vec") //nolint:usetesting // t.TempDir is too long for the path of a socket
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,9 +150,8 @@ func (p *peer) exit(e *expectation) {
 	}
 	p.exited = true
 	err := p.wait()
-	var failed *exec.ExitError
 	status := 0
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*exec.ExitError](err); ok {
 		status = failed.ExitCode()
 	} else if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		p.t.Fatal(err)

@@ -1,80 +1,50 @@
 package bubblewrap
 
 import (
-	"cmp"
-	"errors"
 	"fmt"
+	"os"
 	"path"
-	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
+	"flint/internal/rootfs"
 	"flint/sandbox"
-)
-
-// Defaults of a spec's limits. Memory and processors have none.
-const (
-	defaultProcesses = 256
-	defaultFiles     = 4096
-	defaultTmp       = 256 << 20
-	sharedMemory     = 64 << 20 // bytes of /dev/shm
 )
 
 // mostVariables keeps the options below what bubblewrap takes, which counts three for a variable.
 const mostVariables = 2500
 
-var idPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,127}$`)
-
 // check refuses specs that bubblewrap would misread, and returns a copy with defaults and with its mounts in order.
 func check(spec sandbox.Spec) (sandbox.Spec, error) {
-	if !idPattern.MatchString(spec.ID) {
-		return spec, fmt.Errorf("sandbox id %q is not of the form [a-z0-9-]+", spec.ID)
-	}
-	if len(spec.Args) == 0 || spec.Args[0] == "" {
-		return spec, errors.New("sandbox has no program to run")
-	}
 	if len(spec.Env) > mostVariables {
 		return spec, fmt.Errorf("sandbox has %d environment variables, more than %d", len(spec.Env), mostVariables)
 	}
-	spec.Dir = cmp.Or(spec.Dir, "/")
-	for _, e := range spec.Env {
-		if i := strings.IndexByte(e, '='); i <= 0 {
-			return spec, fmt.Errorf("environment entry %q is not of the form KEY=value", e)
-		}
-	}
-	for _, s := range slices.Concat(spec.Args, spec.Env, []string{spec.Dir}) {
-		if strings.IndexByte(s, 0) >= 0 {
-			return spec, fmt.Errorf("sandbox value %q has a NUL byte", s)
-		}
-	}
-	spec.Mounts = slices.Clone(spec.Mounts)
-	for i, m := range spec.Mounts {
-		for _, p := range []string{m.Source, m.Target} {
-			if !path.IsAbs(p) || strings.IndexByte(p, 0) >= 0 {
-				return spec, fmt.Errorf("mount path %q is not absolute", p)
-			}
-		}
-		if spec.Mounts[i].Target = path.Clean(m.Target); spec.Mounts[i].Target == "/" {
-			return spec, errors.New("nothing can be mounted over the root directory of a sandbox")
-		}
-	}
-	// Parents come before what lies on them; among equals the order of the spec counts.
-	slices.SortStableFunc(spec.Mounts, func(a, b sandbox.Mount) int {
-		return cmp.Compare(strings.Count(a.Target, "/"), strings.Count(b.Target, "/"))
-	})
-	l := &spec.Limits
-	l.Processes, l.Files = cmp.Or(l.Processes, defaultProcesses), cmp.Or(l.Files, defaultFiles)
-	l.Tmp = cmp.Or(l.Tmp, defaultTmp)
-	return spec, nil
+	return sandbox.Check(spec)
 }
 
 // view is what a sandbox sees beside its spec.
 type view struct {
-	dirs  []string          // of the system, read-only
-	links map[string]string // of the root directory
-	etc   string            // the directory that files lists
-	files []string
+	rootfs.System
+	etc   string   // the directory that files lists
+	files []string // of /etc
+	masks []mask
+}
+
+// mask is a file or directory of /proc that is shown empty.
+type mask struct {
+	path string
+	dir  bool
+}
+
+// findMasks finds out which of the paths there are for others to read here. Bubblewrap would fail on others.
+func findMasks() []mask {
+	var found []mask
+	for _, p := range sandbox.MaskedPaths() {
+		if info, err := os.Stat(p); err == nil && info.Mode()&0o004 != 0 {
+			found = append(found, mask{p, info.IsDir()})
+		}
+	}
+	return found
 }
 
 // options returns what bubblewrap reads from its --args descriptor. source returns where it finds the i-th mount.
@@ -87,21 +57,28 @@ func options(spec sandbox.Spec, v view, source func(int) string) []string {
 	for _, d := range []string{"/usr", "/usr/local", "/etc", "/dev", "/run", "/var"} {
 		a = append(a, "--perms", "0755", "--dir", d) // what bubblewrap makes by itself is closed to all but its owner
 	}
-	for _, d := range v.dirs {
+	for _, d := range v.Dirs {
 		a = append(a, "--ro-bind", d, d)
 	}
-	for link, to := range v.links {
+	for link, to := range v.Links {
 		a = append(a, "--symlink", to, link)
 	}
-	a = append(a, "--ro-bind", v.etc, etcInside)
+	a = append(a, "--ro-bind", v.etc, rootfs.Inside)
 	for _, f := range v.files {
 		to := f
-		if _, own := classOf(spec.Network); own && f == resolvConf {
-			to = ownResolvConf
+		if _, own := classOf(spec.Network); own && f == rootfs.ResolvConf {
+			to = rootfs.OwnResolvConf
 		}
-		a = append(a, "--symlink", path.Join(etcInside, to), path.Join("/etc", f))
+		a = append(a, "--symlink", path.Join(rootfs.Inside, to), path.Join("/etc", f))
 	}
 	a = append(a, "--proc", "/proc")
+	for _, m := range v.masks {
+		if m.dir {
+			a = append(a, "--tmpfs", m.path, "--remount-ro", m.path)
+		} else {
+			a = append(a, "--ro-bind", "/dev/null", m.path)
+		}
+	}
 	for _, dev := range []string{"null", "zero", "full", "random", "urandom", "tty"} {
 		a = append(a, "--dev-bind", "/dev/"+dev, "/dev/"+dev)
 	}
@@ -110,7 +87,7 @@ func options(spec sandbox.Spec, v view, source func(int) string) []string {
 	}
 	a = append(a,
 		"--symlink", "/proc/self/fd", "/dev/fd",
-		"--perms", "1777", "--size", strconv.Itoa(sharedMemory), "--tmpfs", "/dev/shm",
+		"--perms", "1777", "--size", strconv.Itoa(sandbox.SharedMemory), "--tmpfs", "/dev/shm",
 		"--perms", "1777", "--size", strconv.FormatInt(spec.Limits.Tmp, 10), "--tmpfs", "/tmp",
 		"--symlink", "/tmp", "/var/tmp")
 	for i, m := range spec.Mounts {
@@ -127,7 +104,3 @@ func options(spec sandbox.Spec, v view, source func(int) string) []string {
 	}
 	return a
 }
-
-// etcInside is where a sandbox finds the directory that its links in /etc point into. /etc itself can be added to by the
-// spec, because it is no mount.
-const etcInside = "/run/flint/etc"

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"flint/internal/rootfs"
 	"flint/sandbox"
 )
 
@@ -25,7 +26,7 @@ func TestCheck(t *testing.T) {
 	want := good()
 	want.Dir = "/"
 	want.Mounts = []sandbox.Mount{{Source: "/b", Target: "/x"}, {Source: "/a", Target: "/x/y"}}
-	want.Limits = sandbox.Limits{Processes: defaultProcesses, Files: defaultFiles, Tmp: defaultTmp}
+	want.Limits = sandbox.Limits{Processes: sandbox.DefaultProcesses, Files: sandbox.DefaultFiles, Tmp: sandbox.DefaultTmp}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("check() (-want +got):\n%s", diff)
 	}
@@ -63,7 +64,7 @@ func TestOptions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := view{dirs: []string{"/usr/bin"}, links: map[string]string{"/bin": "usr/bin"}, etc: "/base", files: []string{"passwd"}}
+	v := view{System: rootfs.System{Dirs: []string{"/usr/bin"}, Links: map[string]string{"/bin": "usr/bin"}}, etc: "/base", files: []string{"passwd"}}
 	got := " " + strings.Join(options(spec, v, func(i int) string { return spec.Mounts[i].Source }), " ") + " "
 	for _, want := range []string{
 		" --unshare-net ", " --clearenv ", " --new-session ", " --die-with-parent ", " --ro-bind /usr/bin /usr/bin ", " --symlink usr/bin /bin ",
@@ -77,58 +78,5 @@ func TestOptions(t *testing.T) {
 	spec.Network = sandbox.NetworkHost
 	if slices.Contains(options(spec, v, func(int) string { return "" }), "--unshare-net") {
 		t.Error("the host's network is taken away from a sandbox that is to have it")
-	}
-}
-
-func TestPickRange(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		name, uidMap string
-		first, count uint32
-		fails        bool
-	}{
-		{"host", "         0          0 4294967295\n", firstUser, mostUsers, false},
-		{"container", "0 100000 65536\n", 32768, 32768, false},
-		{"two ranges", "0 1000 1\n1 100000 65536\n", 32769, 32768, false},
-		{"one user", "0 1000 1\n", 0, 0, true},
-		{"nothing", "", 0, 0, true},
-	} {
-		first, count, err := pickRange(tt.uidMap, firstUser)
-		if first != tt.first || count != tt.count || (err != nil) != tt.fails {
-			t.Errorf("%s: pickRange() = %d, %d, %v, want %d, %d", tt.name, first, count, err, tt.first, tt.count)
-		}
-	}
-}
-
-func TestHostRoot(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		uidMap string
-		id     int
-		want   bool
-	}{
-		{"         0          0 4294967295\n", 0, true},
-		{"         0          0 4294967295\n", 1000, false},
-		{"0 1000 1\n", 0, false},
-		{"0 0 1\n", 0, true},
-		{"0 100000 65536\n", 0, false},
-		{"5 1000 1\n1000 0 1\n", 1000, true},
-		{"", 0, false},
-	} {
-		if got := hostRoot(tt.uidMap, tt.id); got != tt.want {
-			t.Errorf("hostRoot(%q, %d) = %v", tt.uidMap, tt.id, got)
-		}
-	}
-}
-
-func TestWithin(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		name, dir string
-		want      bool
-	}{{"/a", "/a", true}, {"/a/b", "/a", true}, {"/ab", "/a", false}, {"/a", "/a/b", false}, {"/a", "/", true}} {
-		if got := within(tt.name, tt.dir); got != tt.want {
-			t.Errorf("within(%q, %q) = %v", tt.name, tt.dir, got)
-		}
 	}
 }

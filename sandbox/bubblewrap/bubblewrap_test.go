@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"flint/internal/network"
+	"flint/internal/stage"
 	"flint/sandbox"
 	"flint/sandbox/sandboxtest"
 )
@@ -133,14 +134,14 @@ func leftovers(t *testing.T, d *Driver, id string) []string {
 		}
 		return err
 	}
-	err := d.launcher.do(t.Context(), func() error {
-		if _, err := os.Stat(filepath.Join(stageRoot, id)); err == nil {
+	err := d.launcher.Do(t.Context(), func() error {
+		if _, err := os.Stat(filepath.Join(stage.Root, id)); err == nil {
 			left = append(left, "stage "+id)
 		}
 		if err := look(); err != nil {
 			return err
 		}
-		return d.rooms.inKeep(look)
+		return d.rooms.InKeep(look)
 	})
 	if err != nil {
 		t.Error(err)
@@ -157,7 +158,7 @@ func TestUnprivileged(t *testing.T) {
 		t.Skip("the suite takes a while")
 	}
 	const nobody = 65534
-	dir, err := os.MkdirTemp("/tmp", "flint-unprivileged-") // t.TempDir's parents are closed to others
+	dir, err := os.MkdirTemp("/tmp", "flint-unprivileged-") //nolint:usetesting // t.TempDir's parents are closed to others
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,13 @@ import (
 	"time"
 
 	"flint/internal/cgroup"
+	"flint/internal/guard"
 	"flint/internal/network"
+	"flint/internal/rootfs"
+	"flint/internal/seccomp"
+	"flint/internal/stage"
+	"flint/internal/stdio"
+	"flint/internal/usermap"
 	"flint/sandbox"
 )
 
@@ -44,17 +50,17 @@ type Driver struct {
 	owned    bool // runDir was made here
 	log      *slog.Logger
 	groups   *cgroup.Manager
-	launcher *launcher
+	launcher *stage.Launcher
 	users    *users        // nil when sandboxes run as the user that Flint runs as
 	noUsers  string        // why
 	refused  error         // why no sandbox is started at all
-	rooms    *rooms        // nil when the host allows no mount namespace without a user namespace
+	rooms    *stage.Rooms  // nil when the host allows no mount namespace without a user namespace
 	noRooms  string        // why
-	guard    *guard        // nil when the kernel ends the sandboxes with this process
+	guard    *guard.Guard  // nil when the kernel ends the sandboxes with this process
 	networks *network.Pool // nil when sandboxes have no network of their own
 	noNets   string        // why
 	filter   []byte
-	base     *base
+	base     *rootfs.Etc
 	tries    atomic.Uint64 // sandboxes that Findings ran
 	view     view
 
@@ -72,6 +78,9 @@ func New(cfg Config) (_ *Driver, err error) {
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
+	if err := stdio.KeepInherited(); err != nil {
+		return nil, err
+	}
 	if d.program, err = exec.LookPath(cmp.Or(cfg.Bubblewrap, "bwrap")); err != nil {
 		return nil, fmt.Errorf("find bubblewrap (on Debian: apt-get install bubblewrap): %w", err)
 	}
@@ -81,7 +90,7 @@ func New(cfg Config) (_ *Driver, err error) {
 	if d.version, err = version(d.program); err != nil {
 		return nil, err
 	}
-	if d.filter, err = filter(); err != nil {
+	if d.filter, err = seccomp.Filter(); err != nil {
 		return nil, err
 	}
 	if !hasSeccomp() {
@@ -93,26 +102,26 @@ func New(cfg Config) (_ *Driver, err error) {
 		}
 		d.owned = true
 	}
-	if d.base, err = newBase(filepath.Join(d.runDir, "etc")); err != nil {
+	if d.base, err = rootfs.OpenEtc(filepath.Join(d.runDir, "etc")); err != nil {
 		return nil, fmt.Errorf("prepare the sandboxes' /etc: %w", err)
 	}
 	d.groups = cgroup.Open()
 	if err := d.groups.Clean(); err != nil {
 		d.log.Warn("stale control groups stay", slog.Any("err", err))
 	}
-	d.view = lookAround()
+	d.view.System, d.view.masks = rootfs.Look(), findMasks()
 	// The launcher is started here, not by the first sandbox, because what its thread may do decides how all start.
 	d.prepare(cmp.Or(cfg.FirstUser, firstUser))
 	if d.users == nil {
 		uidMap, err := os.ReadFile("/proc/self/uid_map")
-		if err != nil || hostRoot(string(uidMap), os.Geteuid()) {
+		if err != nil || usermap.HostRoot(string(uidMap), os.Geteuid()) {
 			// Root needs no capability to write the kernel's settings in /proc, so that no namespace would hold it.
 			d.refused = fmt.Errorf("sandboxes would run as root of the host, which is no isolation: run Flint as another user, "+
 				"or let it give each sandbox a user of its own (%s)", d.noUsers)
 		}
 	}
 	if d.users != nil {
-		if d.guard, err = newGuard(d.log); err != nil {
+		if d.guard, err = guard.New(d.log); err != nil {
 			return nil, errors.Join(err, d.Close())
 		}
 	}
@@ -121,27 +130,27 @@ func New(cfg Config) (_ *Driver, err error) {
 
 // prepare starts the launcher and tries what needs privileges.
 func (d *Driver) prepare(first uint32) {
-	etc, err := openTree(d.base.dir, false, 0)
-	d.launcher, err = newLauncher(func() error {
+	etc, err := stage.OpenTree(d.base.Dir(), false, 0)
+	d.launcher, err = stage.NewLauncher(func() error {
 		if err != nil {
 			return err
 		}
-		r, err := newRooms(d.program)
+		r, err := stage.NewRooms(d.program)
 		if err != nil {
 			return err
 		}
-		s := stage{dir: filepath.Join(stageRoot, ".etc"), sources: []*source{{tree: etc}}}
-		d.rooms, d.view.etc = r, s.path(0)
-		return s.set()
+		s := stage.New(r, ".etc", []*stage.Source{stage.NewSource(etc, false)})
+		d.rooms, d.view.etc = r, s.Path(0)
+		return s.Set()
 	})
 	if etc != nil {
-		_ = etc.close()
+		_ = etc.Close()
 	}
 	if err != nil {
 		if d.rooms != nil {
-			d.rooms.close()
+			d.rooms.Close()
 		}
-		d.rooms, d.view.etc = nil, d.base.dir
+		d.rooms, d.view.etc = nil, d.base.Dir()
 		d.noRooms, d.noUsers = err.Error(), err.Error()
 		return
 	}
@@ -150,30 +159,8 @@ func (d *Driver) prepare(first uint32) {
 	}
 }
 
-// lookAround finds what of the system there is to show.
-func lookAround() view {
-	v := view{links: map[string]string{}}
-	for _, dir := range append(systemDirs[:len(systemDirs):len(systemDirs)], etcDirs...) {
-		if info, err := os.Stat(dir); err == nil && info.IsDir() {
-			v.dirs = append(v.dirs, dir)
-		}
-	}
-	for _, name := range rootLinks {
-		info, err := os.Lstat(name)
-		if err != nil {
-			continue
-		}
-		if info.IsDir() {
-			v.dirs = append(v.dirs, name)
-		} else if to, err := os.Readlink(name); err == nil {
-			v.links[name] = to
-		}
-	}
-	return v
-}
-
 func version(program string) (string, error) {
-	cmd := exec.Command(program, "--version")
+	cmd := exec.Command(program, "--version") //nolint:noctx // it has a deadline of its own
 	var out strings.Builder
 	cmd.Stdout = &out
 	if err := cmd.Start(); err != nil {
@@ -197,7 +184,7 @@ func (d *Driver) register(id string, s *running) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
-		return errClosed
+		return stage.ErrClosed
 	}
 	if _, taken := d.live[id]; taken {
 		return fmt.Errorf("sandbox id %q is taken", id)
@@ -227,13 +214,13 @@ func (d *Driver) Close() error {
 		<-s.settled // a start that is under way ends within its deadline
 		errs = append(errs, s.Close())
 	}
-	errs = append(errs, d.guard.close())
+	errs = append(errs, d.guard.Close())
 	if d.networks != nil {
 		errs = append(errs, d.networks.Close())
 	}
-	d.launcher.close()
+	d.launcher.Close()
 	if d.rooms != nil {
-		d.rooms.close()
+		d.rooms.Close()
 	}
 	if d.users != nil {
 		d.users.close()

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"flint/internal/cgroup"
+	"flint/internal/seccomp"
 	"flint/sandbox"
 )
 
@@ -30,7 +31,7 @@ func (d *Driver) Findings(ctx context.Context) []sandbox.Finding {
 	}
 	if d.filter == nil {
 		found[4].Detail = "the kernel has no seccomp filters with kill_process"
-		if auditArch == 0 {
+		if !seccomp.Known() {
 			found[4].Detail = "Flint has no filter for " + runtime.GOARCH
 		}
 	}

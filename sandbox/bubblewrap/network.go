@@ -4,31 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"flint/internal/network"
+	"flint/internal/rootfs"
 	"flint/sandbox"
 )
-
-const (
-	resolvConf    = "resolv.conf"
-	ownResolvConf = "resolv.own.conf" // what sandboxes with a network of their own see instead
-)
-
-// ownResolver is a resolv.conf that leads to the name server of a network and keeps what else the host's says.
-func ownResolver(host []byte) []byte {
-	var b strings.Builder
-	b.WriteString("nameserver " + network.NameServer + "\n")
-	for line := range strings.Lines(string(host)) {
-		if f := strings.Fields(line); len(f) > 0 && (f[0] == "search" || f[0] == "domain" || f[0] == "options") {
-			b.WriteString(strings.Join(f, " ") + "\n")
-		}
-	}
-	return []byte(b.String())
-}
 
 // connect opens the networks, if they are wanted and the host has what they need.
 func (d *Driver) connect(cfg *network.Config) error {
@@ -44,7 +29,7 @@ func (d *Driver) connect(cfg *network.Config) error {
 		err = errors.New("making them needs root")
 	default:
 		c := *cfg
-		c.Logger = d.log
+		c.Logger, c.NameServer = d.log, netip.MustParseAddr(rootfs.NameServer)
 		d.networks, err = network.Open(c)
 	}
 	if err != nil {

@@ -6,11 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,6 +20,9 @@ import (
 
 	"flint/internal/cgroup"
 	"flint/internal/network"
+	"flint/internal/stage"
+	"flint/internal/stdio"
+	"flint/internal/usermap"
 	"flint/sandbox"
 )
 
@@ -42,15 +44,14 @@ type running struct {
 	user    *user
 	network *network.Network // nil when it is bubblewrap's or the host's
 	group   *cgroup.Group
-	stage   *stage
-	io      pipes
+	stage   *stage.Stage
+	io      stdio.Pipes
 	status  *os.File
 	reports *json.Decoder
 	cmd     *exec.Cmd
 	pid     int // of the first process inside, whose end is the end of all
 	pidfd   int
 
-	copies sync.WaitGroup
 	done   chan struct{} // closed by wait
 	waited bool          // wait runs, or has run
 
@@ -58,57 +59,10 @@ type running struct {
 	usage sandbox.Usage
 
 	mu     sync.Mutex
-	bounds []*bound
+	bounds []*stage.Bound
 	closed bool
 	over   sync.Once
 	errEnd error
-}
-
-// pipes are the standard descriptors; ours[0] is nil when the program reads nothing, ours[1] when nobody wants output.
-type pipes struct {
-	theirs [3]*os.File
-	ours   [3]*os.File
-}
-
-func (p *pipes) closeTheirs() {
-	for i, f := range p.theirs {
-		if f != nil {
-			_ = f.Close()
-			p.theirs[i] = nil
-		}
-	}
-}
-
-func (p *pipes) close() {
-	p.closeTheirs()
-	for _, f := range p.ours {
-		if f != nil {
-			_ = f.Close() // the user of Stdin may have closed it
-		}
-	}
-}
-
-// wire makes the standard descriptors.
-func (s *running) wire() (err error) {
-	null := func(i, flag int) {
-		if err == nil {
-			s.io.theirs[i], err = os.OpenFile(os.DevNull, flag, 0)
-		}
-	}
-	if s.spec.Stdin {
-		s.io.theirs[0], s.io.ours[0], err = os.Pipe()
-	} else {
-		null(0, os.O_RDONLY)
-	}
-	if s.spec.Stdout == nil {
-		null(1, os.O_WRONLY)
-	} else if err == nil {
-		s.io.ours[1], s.io.theirs[1], err = os.Pipe()
-	}
-	if err == nil { // wanted or not: bubblewrap complains there
-		s.io.ours[2], s.io.theirs[2], err = os.Pipe()
-	}
-	return err
 }
 
 // own gives the writable sources to the sandbox's user.
@@ -116,26 +70,11 @@ func (s *running) own() error {
 	if s.user == nil {
 		return nil
 	}
-	id := int(s.user.id)
 	for _, m := range s.spec.Mounts {
-		if !m.Writable {
-			continue
-		}
-		err := filepath.WalkDir(m.Source, func(name string, e fs.DirEntry, err error) error {
-			if err != nil {
+		if m.Writable {
+			if err := usermap.Give(m.Source, int(s.user.id)); err != nil {
 				return err
 			}
-			info, err := e.Info()
-			if err != nil {
-				return err
-			}
-			if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) == id && int(st.Gid) == id {
-				return nil
-			}
-			return os.Lchown(name, id, id)
-		})
-		if err != nil {
-			return fmt.Errorf("give %s to the sandbox: %w", m.Source, err)
 		}
 	}
 	return nil
@@ -143,45 +82,16 @@ func (s *running) own() error {
 
 // follow starts the goroutines that accompany the sandbox to its end.
 func (s *running) follow() {
-	var one sync.Mutex // serialises both: they may be the same writer
-	for i, to := range []io.Writer{1: s.spec.Stdout, 2: s.spec.Stderr} {
-		from := s.io.ours[i]
-		if i == 0 || from == nil {
-			continue
-		}
-		s.copies.Go(func() {
-			if to != nil {
-				_, _ = io.Copy(&serial{to: to, mu: &one}, from)
-			}
-			_, _ = io.Copy(io.Discard, from) // a writer that fails must not block the program
-		})
-	}
+	s.io.Copy(s.spec.Stdout, s.spec.Stderr)
 	s.waited = true
 	go s.wait()
-}
-
-type serial struct {
-	mu *sync.Mutex
-	to io.Writer
-}
-
-func (w *serial) Write(b []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.to.Write(b)
 }
 
 func (s *running) wait() {
 	defer close(s.done)
 	_ = s.cmd.Wait() // what it says is read from the state
 	s.end()
-	late := time.Now().Add(outputTimeout)
-	for _, f := range s.io.ours[1:] {
-		if f != nil {
-			_ = f.SetReadDeadline(late)
-		}
-	}
-	s.copies.Wait()
+	s.io.Wait(time.Now().Add(outputTimeout))
 	s.usage = s.measure()
 	s.exit = s.verdict()
 }
@@ -192,7 +102,7 @@ func (s *running) end() {
 	for deadline := time.Now().Add(endTimeout); ; {
 		left := time.Until(deadline)
 		if left <= 0 {
-			s.driver.log.Error("a sandbox does not end", "sandbox", s.spec.ID, "pid", s.pid)
+			s.driver.log.Error("a sandbox does not end", slog.String("sandbox", s.spec.ID), slog.Int("pid", s.pid))
 			return
 		}
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(s.pidfd), Events: unix.POLLIN}}, int(left.Milliseconds())+1)
@@ -200,7 +110,7 @@ func (s *running) end() {
 			break
 		}
 	}
-	s.driver.guard.forget(s.pid)
+	s.driver.guard.Forget(s.pid)
 	// It falls to Flint to bury the dead when Flint is the first process of a container.
 	_ = unix.Waitid(unix.P_PIDFD, s.pidfd, nil, unix.WEXITED|unix.WNOHANG, nil)
 }
@@ -250,7 +160,7 @@ func (s *running) Bind(source, target string) (string, error) {
 	target = path.Clean(target)
 	at := -1
 	for i, m := range s.spec.Mounts {
-		if m.Propagate && within(target, m.Target) {
+		if m.Propagate && stage.Within(target, m.Target) {
 			at = i // parents come first: the last one is the nearest
 		}
 	}
@@ -260,17 +170,17 @@ func (s *running) Bind(source, target string) (string, error) {
 	if s.stage == nil {
 		return "", fmt.Errorf("bind %s: %w: %s", target, sandbox.ErrNoBind, s.driver.noRooms)
 	}
-	t, err := openTree(source, false, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
+	t, err := stage.OpenTree(source, false, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
 	if err != nil {
 		return "", fmt.Errorf("bind %s: %w", target, err)
 	}
 	rel := "." + strings.TrimPrefix(target, s.spec.Mounts[at].Target)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err = errClosed
+	err = stage.ErrClosed
 	if !s.closed {
 		err = s.onLauncher(func() error {
-			b, err := s.stage.bind(at, path.Clean(rel), t)
+			b, err := s.stage.Bind(at, path.Clean(rel), t)
 			if err == nil {
 				s.bounds = append(s.bounds, b)
 			}
@@ -278,18 +188,18 @@ func (s *running) Bind(source, target string) (string, error) {
 		})
 	}
 	if err != nil {
-		return "", fmt.Errorf("bind %s: %w", target, errors.Join(err, t.close()))
+		return "", fmt.Errorf("bind %s: %w", target, errors.Join(err, t.Close()))
 	}
 	return target, nil
 }
 
 // SetLimits changes the limits that the host's control groups hold the tree to.
 func (s *running) SetLimits(l sandbox.Limits) error {
-	l.Processes = cmp.Or(l.Processes, defaultProcesses)
+	l.Processes = cmp.Or(l.Processes, sandbox.DefaultProcesses)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return errClosed
+		return stage.ErrClosed
 	}
 	if err := s.group.SetLimits(groupLimits(l)); err != nil {
 		return fmt.Errorf("limit sandbox %s: %w", s.spec.ID, err)
@@ -301,15 +211,12 @@ func (s *running) onLauncher(f func() error) error {
 	late := make(chan struct{})
 	timer := time.AfterFunc(launcherTimeout, func() { close(late) })
 	defer timer.Stop()
-	return s.driver.launcher.until(late, f)
+	return s.driver.launcher.Until(late, f)
 }
 
 // Stdin returns the program's standard input, or nil.
 func (s *running) Stdin() io.WriteCloser {
-	if s.io.ours[0] == nil {
-		return nil
-	}
-	return s.io.ours[0]
+	return s.io.Stdin()
 }
 
 // Done is closed when the tree is gone and its output has been read.
@@ -364,15 +271,15 @@ func (s *running) release() error {
 	var errs []error
 	if s.stage != nil {
 		errs = append(errs, s.onLauncher(func() error {
-			return errors.Join(s.stage.unbind(bounds), s.stage.clear())
+			return errors.Join(s.stage.Unbind(bounds), s.stage.Clear())
 		}))
 	}
-	s.io.close()
+	s.io.Close()
 	if s.status != nil {
 		_ = s.status.Close()
 	}
 	if s.pidfd > 0 {
-		s.driver.guard.forget(s.pid)
+		s.driver.guard.Forget(s.pid)
 		errs = append(errs, unix.Close(s.pidfd))
 	}
 	if s.group != nil {

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"flint/internal/cgroup"
+	"flint/internal/stage"
 	"flint/sandbox"
 )
 
@@ -72,11 +73,11 @@ func (s *running) start(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		s.stage = &stage{rooms: d.rooms, dir: stageRoot + "/" + s.spec.ID, sources: sources}
-		source = s.stage.path
+		s.stage = stage.New(d.rooms, s.spec.ID, sources)
+		source = s.stage.Path
 	}
 	v := d.view
-	if v.files, err = d.base.refresh(); err != nil {
+	if v.files, err = d.base.Refresh(); err != nil {
 		return err
 	}
 	l, err := s.prepare(options(s.spec, v, source))
@@ -84,7 +85,7 @@ func (s *running) start(ctx context.Context) (err error) {
 		return err
 	}
 	defer l.close()
-	if err := d.launcher.do(ctx, func() error { return s.launch(l) }); err != nil {
+	if err := d.launcher.Do(ctx, func() error { return s.launch(l) }); err != nil {
 		return err
 	}
 	if err := s.letGo(ctx, l); err != nil {
@@ -92,12 +93,28 @@ func (s *running) start(ctx context.Context) (err error) {
 	}
 	if s.stage != nil {
 		// From here on the sandbox holds its mounts itself.
-		if err := d.launcher.do(ctx, s.stage.strike); err != nil {
+		if err := d.launcher.Do(ctx, s.stage.Strike); err != nil {
 			return err
 		}
 	}
 	s.follow()
 	return nil
+}
+
+// openSources copies the mounts at the sources, as the host shows them.
+func openSources(mounts []sandbox.Mount) ([]*stage.Source, error) {
+	var out []*stage.Source
+	for _, m := range mounts {
+		t, err := stage.OpenTree(m.Source, true, 0)
+		if err != nil {
+			for _, s := range out {
+				err = errors.Join(err, s.Close())
+			}
+			return nil, err
+		}
+		out = append(out, stage.NewSource(t, m.Propagate))
+	}
+	return out, nil
 }
 
 func groupLimits(l sandbox.Limits) cgroup.Limits {
@@ -145,7 +162,9 @@ func (s *running) prepare(opts []string) (_ *launch, err error) {
 		if err != nil {
 			return nil, err
 		}
-		l.args = append(l.args, "--userns", l.give(os.NewFile(uintptr(fd), "userns")))
+		space := l.give(os.NewFile(uintptr(fd), "userns"))
+		// Named twice, because bubblewrap leaves the first open in the program and closes the second there.
+		l.args = append(l.args, "--userns", space, "--sync-fd", space)
 	} else {
 		l.args = append(l.args, "--unshare-user")
 	}
@@ -178,7 +197,7 @@ func (s *running) prepare(opts []string) (_ *launch, err error) {
 	}
 	// Options that are read from a file show in no list of processes, here or inside.
 	l.args = append(append(l.args, "--args", l.give(f), "--"), s.spec.Args...)
-	return l, s.wire()
+	return l, s.io.Open(s.spec.Stdin, s.spec.Stdout != nil)
 }
 
 // memory returns an anonymous file with text, open at its start.
@@ -200,14 +219,14 @@ func memory(name string, text []byte) (*os.File, error) {
 // launch forks bubblewrap, on the launcher's thread.
 func (s *running) launch(l *launch) error {
 	if s.stage != nil {
-		if err := s.stage.set(); err != nil {
+		if err := s.stage.Set(); err != nil {
 			return err
 		}
 	}
-	cmd := exec.Command(s.driver.program, l.args...)
+	cmd := exec.Command(s.driver.program, l.args...) //nolint:noctx // it ends when the sandbox is closed
 	cmd.Env, cmd.Dir = []string{}, "/"
 	cmd.ExtraFiles = l.theirs
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.io.theirs[0], s.io.theirs[1], s.io.theirs[2]
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.io.Theirs[0], s.io.Theirs[1], s.io.Theirs[2]
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if s.user != nil {
 		// Without the groups of the user that Flint runs as: they would open the files of those groups.
@@ -221,7 +240,7 @@ func (s *running) launch(l *launch) error {
 		err = spawn()
 	}
 	l.closeTheirs()
-	s.io.closeTheirs()
+	s.io.CloseTheirs()
 	if cmd.Process != nil {
 		s.cmd = cmd
 	}
@@ -253,7 +272,7 @@ func (s *running) letGo(ctx context.Context, l *launch) error {
 		return fail("watch the sandbox", err)
 	}
 	s.pid, s.pidfd = first.Pid, pidfd
-	s.driver.guard.watch(s.pid)
+	s.driver.guard.Watch(s.pid)
 	if err := s.limit(); err != nil {
 		return fail("limit the sandbox", err)
 	}
@@ -293,8 +312,8 @@ func (s *running) limit() error {
 // that the words are bubblewrap's.
 func (s *running) complaint(err error) error {
 	s.slay()
-	_ = s.io.ours[2].SetReadDeadline(time.Now().Add(time.Second))
-	text, _ := io.ReadAll(io.LimitReader(s.io.ours[2], 4<<10))
+	_ = s.io.Ours[2].SetReadDeadline(time.Now().Add(time.Second))
+	text, _ := io.ReadAll(io.LimitReader(s.io.Ours[2], 4<<10))
 	if say := strings.TrimPrefix(strings.TrimSpace(string(text)), "bwrap: "); say != "" {
 		return errors.New(say)
 	}

@@ -1,14 +1,13 @@
 package bubblewrap
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
+
+	"flint/internal/usermap"
 )
 
 const (
@@ -43,7 +42,7 @@ func newUsers(first uint32) (*users, error) {
 		return nil, err
 	}
 	u := &users{}
-	if u.first, u.count, err = pickRange(string(b), first); err != nil {
+	if u.first, u.count, err = usermap.Pick(string(b), first, mostUsers); err != nil {
 		return nil, err
 	}
 	probe, err := u.take() // the capability to map another user is known by using it
@@ -52,42 +51,6 @@ func newUsers(first uint32) (*users, error) {
 	}
 	u.give(probe)
 	return u, nil
-}
-
-// pickRange returns the range at first when the map has it, else the upper half of the longest range there is: the
-// lower half is where the system's own users are.
-func pickRange(uidMap string, first uint32) (uint32, uint32, error) {
-	var start, length uint64
-	for line := range strings.Lines(uidMap) {
-		f := strings.Fields(line)
-		if len(f) != 3 {
-			continue
-		}
-		s, _ := strconv.ParseUint(f[0], 10, 32)
-		n, _ := strconv.ParseUint(f[2], 10, 33)
-		if s <= uint64(first) && uint64(first)+mostUsers <= s+n {
-			return first, mostUsers, nil
-		}
-		if n > length {
-			start, length = s, n
-		}
-	}
-	if half := length / 2; half >= insideID {
-		return uint32(start + length - half), uint32(min(half, mostUsers)), nil
-	}
-	return 0, 0, errors.New("the user namespace that Flint runs in maps too few users to give each sandbox one")
-}
-
-// hostRoot says whether a process that runs as user id is, or may be, root outside of all user namespaces: the map tells
-// only what the parent namespace calls it.
-func hostRoot(uidMap string, id int) bool {
-	for line := range strings.Lines(uidMap) {
-		var inside, outside, n int
-		if _, err := fmt.Sscan(line, &inside, &outside, &n); err == nil && inside <= id && id < inside+n {
-			return outside+id-inside == 0
-		}
-	}
-	return false
 }
 
 func (u *users) take() (*user, error) {
@@ -149,7 +112,7 @@ func (u *users) close() {
 // makeSpace makes a user namespace in which insideID is the host's id. A process has to be in it while it is opened;
 // cat waits for its input for as long as that takes.
 func makeSpace(id int) (*os.File, error) {
-	cmd := exec.Command("cat")
+	cmd := exec.Command("cat") //nolint:noctx // it is killed below
 	cmd.Env = []string{}
 	maps := []syscall.SysProcIDMap{{ContainerID: insideID, HostID: id, Size: 1}}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: maps, GidMappings: maps}

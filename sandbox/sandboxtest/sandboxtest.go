@@ -136,9 +136,9 @@ func (s *suite) run(t *testing.T, spec sandbox.Spec) result {
 }
 
 // shell runs a script and returns what it wrote; one that fails ends the test.
-func (s *suite) shell(t *testing.T, script string, args ...string) string {
+func (s *suite) shell(t *testing.T, script string) string {
 	t.Helper()
-	r := s.run(t, s.spec(script, args...))
+	r := s.run(t, s.spec(script))
 	if r.exit != (sandbox.Exit{}) {
 		t.Fatalf("%q ended with %v: %s%s", script, r.exit, r.out, r.err)
 	}

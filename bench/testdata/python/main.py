@@ -1,7 +1,7 @@
 served = 0
 
 
-def main(context):
+async def main(context):
     global served
     before = served
     served += 1

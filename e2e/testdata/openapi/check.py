@@ -2,6 +2,9 @@
 
 Every operation is called, and each answer must be as the document says: its status, its type, its fields and no others.
 An operation that is new must be called here too.
+
+What the node answered goes to the file that FLINT_ANSWERS names: of every operation one request, one answer for each
+status of success, and one error. The examples of the document are made of it.
 """
 import gzip
 import io
@@ -12,6 +15,7 @@ import sys
 import tarfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 import uuid
 
@@ -39,6 +43,7 @@ problems += errors
 
 operations = {o["operationId"]: (method.upper(), path, o) for path, item in document["paths"].items() for method, o in item.items()}
 called = {}
+answers = {}
 
 
 def strict(node):
@@ -79,6 +84,7 @@ def call(name, ids=None, params=None, query="", form=None, headers=None, want=No
     if status != want and (want is not None or str(status) not in operation["responses"]):
         problems.append(f"{where}: {answer[:300]!r}")
     content, value = described.get("content"), None
+    one = answers.setdefault(name.rstrip(".0123456789"), {}).setdefault("answers", {})  # further paths answer the same
     if content is None:
         if answer:
             problems.append(f"{where}: there is a body")
@@ -87,6 +93,13 @@ def call(name, ids=None, params=None, query="", form=None, headers=None, want=No
     elif got == "application/json":
         value = json.loads(answer)
         check(content[got]["schema"], value, where)
+        if str(status) in operation["responses"]:
+            one[str(status)] = value
+        else:
+            one.setdefault("default", value)
+    asked = answers.setdefault(name, {})
+    if params is not None and (str(status) in operation["responses"] or "request" not in asked):
+        asked["request"] = params
     called.setdefault(name, []).append(status)
     return value
 
@@ -112,6 +125,14 @@ def built(ids):
     sys.exit("a build does not end")
 
 
+def finished(ids):
+    for _ in range(600):
+        if call("functions.getExecution", ids)["status"] in ("completed", "failed"):
+            return
+        time.sleep(0.1)
+    sys.exit("an execution does not end")
+
+
 f = {"functionId": "described"}
 service = {"name": "Described", "runtime": os.environ["FLINT_RUNTIME_NODE"], "entrypoint": "index.js", "execute": ["any"], "schedule": "0 0 1 1 *"}
 call("functions.create", params={**f, **service})
@@ -121,11 +142,15 @@ call("functions.update", f, {**service, "name": "Described again", "timeout": 20
 for name in ("functions.list", "functions.listRuntimes", "functions.listSpecifications", "health.get", "health.getVersion", "openapi.get"):
     call(name)
 templates = call("functions.listTemplates")["templates"]
+call("functions.listTemplates", query="?limit=1")
 call("functions.getTemplate", {"templateId": templates[0]["id"]})
 call("functions.get", f)
 call("functions.get", {"functionId": "nope"}, want=404)
 call("flint.updateFunctionDomain", f, {"corsOrigins": ["https://app.example.com"], "identifyCallers": True})
 call("flint.getFunctionDomain", f)
+call("flint.updateFunctionScaling", f, {"maxWorkers": 3, "keepAlive": "learned"})
+call("flint.updateFunctionScaling", f, {"minWarm": 4, "maxWorkers": 3}, want=400)
+call("flint.getFunctionScaling", f)
 
 for group, owner in (("functions", f), ("project", {})):
     made = call(f"{group}.createVariable", owner, {"variableId": "unique()", "key": "DESCRIBED", "value": "v"})
@@ -154,11 +179,13 @@ for name in ("functions.updateDeploymentStatus", "functions.updateDeploymentStat
 call("functions.updateFunctionDeployment", f, {"deploymentId": second["deploymentId"]})
 call("functions.updateFunctionDeployment.1", first)
 call("functions.listDeployments", f)
+call("functions.listDeployments", f, query="?" + urllib.parse.urlencode({"queries[]": json.dumps({"method": "limit", "values": [2]})}))
 call("functions.createTemplateDeployment", f, {"repository": "r", "owner": "o", "rootDirectory": ".", "type": "tag", "reference": "1"}, want=404)
 call("functions.createVcsDeployment", f, {"type": "branch", "reference": "main"}, want=404)
 
 done = call("functions.createExecution", f, {"path": "/x", "headers": {"x-one": "1"}})
-call("functions.createExecution", f, {"async": True})
+queued = call("functions.createExecution", f, {"async": True})
+finished({**f, "executionId": queued["$id"]})
 execution = {**f, "executionId": done["$id"]}
 call("functions.getExecution", execution)
 call("functions.listExecutions", f)
@@ -176,10 +203,24 @@ call("proxy.listRules")
 call("proxy.getRule", {"ruleId": rules[0]["$id"]})
 for name in ("proxy.updateRuleStatus", "proxy.updateRuleStatus.1"):  # nobody has pointed the domain here
     call(name, {"ruleId": rules[0]["$id"]}, want=400)
+own = next(r for r in call("proxy.listRules")["rules"] if r not in rules)  # the function's, which leads here
+for name in ("proxy.updateRuleStatus", "proxy.updateRuleStatus.1"):
+    call(name, {"ruleId": own["$id"]})
 for rule in rules:
     call("proxy.deleteRule", {"ruleId": rule["$id"]})
 call("functions.deleteDeployment", third)
 call("functions.delete", f)
+
+unknown = {"functionId": "unknown", "deploymentId": "unknown", "executionId": "unknown", "variableId": "unknown", "ruleId": "unknown", "templateId": "unknown", "buildId": "unknown"}
+for name, (method, path, operation) in operations.items():
+    if "{" in path:
+        required = operation.get("requestBody", {}).get("required")
+        if not required:
+            call(name, unknown, want=404)
+
+answers["openapi.get"]["answers"]["200"] = {**document, "paths": {}, "components": {}}  # it cannot be its own example
+with open(os.environ["FLINT_ANSWERS"], "w") as out:
+    json.dump(answers, out)
 
 for name in operations:
     print(f"{name}: {' '.join(map(str, called.get(name, ['never called'])))}")
@@ -202,6 +243,7 @@ def examples(node, where=()):
             examples(below, (*where, str(i)))
 
 
-examples(document["paths"])
+if not os.environ.get("FLINT_UPDATE"):  # the examples of this node are about to be replaced
+    examples(document["paths"])
 print("\n".join(problems))
 sys.exit(len(problems) > 0)

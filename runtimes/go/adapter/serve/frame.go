@@ -64,7 +64,7 @@ func parseHeader(b []byte) (header, error) {
 }
 
 func appendHeader(b []byte, kind frameType, flags byte, id uint32, length int) []byte {
-	b = binary.BigEndian.AppendUint32(b, uint32(length)) //nolint:gosec // at most maxPayload
+	b = binary.BigEndian.AppendUint32(b, uint32(length)) // at most maxPayload
 	b = append(b, byte(kind), flags)
 	return binary.BigEndian.AppendUint32(b, id)
 }
@@ -80,7 +80,7 @@ func appendLog(b []byte, id uint32, stream byte, text string) []byte {
 
 func appendResponse(b []byte, flags byte, id uint32, head, body []byte) []byte {
 	b = appendHeader(b, typeResponse, flags, id, 4+len(head)+len(body))
-	b = binary.BigEndian.AppendUint32(b, uint32(len(head))) //nolint:gosec // at most maxPayload
+	b = binary.BigEndian.AppendUint32(b, uint32(len(head))) // at most maxPayload
 	b = append(b, head...)
 	return append(b, body...)
 }

@@ -242,7 +242,7 @@ func appendResponseHead(b []byte, status int, headers map[string]string) []byte 
 func appendString(b []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
-			quoted, _ := json.Marshal(s) //nolint:errcheck,errchkjson // a string has JSON
+			quoted, _ := json.Marshal(s) // a string has JSON
 			return append(b, quoted...)
 		}
 	}

@@ -33,7 +33,7 @@ func newCapture(take func(stream byte, text []byte)) (*capture, error) {
 		}
 		raw, err := r.SyscallConn()
 		if err == nil {
-			err = raw.Control(func(fd uintptr) { c.fds[stream] = int(fd) }) //nolint:gosec // a descriptor
+			err = raw.Control(func(fd uintptr) { c.fds[stream] = int(fd) }) // a descriptor
 		}
 		if err != nil {
 			return nil, fmt.Errorf("capture output: %w", err)
@@ -49,19 +49,17 @@ func newCapture(take func(stream byte, text []byte)) (*capture, error) {
 func (c *capture) run() {
 	var wg sync.WaitGroup
 	for stream, r := range c.readers {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
 			raw, err := r.SyscallConn()
 			if err != nil {
 				return
 			}
-			_ = raw.Read(func(uintptr) bool { //nolint:errcheck // ends when the pipe does
+			_ = raw.Read(func(uintptr) bool { // ends when the pipe does
 				c.mu.Lock()
 				defer c.mu.Unlock()
 				return c.read(stream)
 			})
-		}()
+		})
 	}
 	wg.Wait()
 }
@@ -92,7 +90,7 @@ func (c *capture) read(stream int) (ended bool) {
 		switch {
 		case n > 0:
 			c.seen.Store(true)
-			c.take(byte(stream), c.buffer[:n]) //nolint:gosec // 0 or 1
+			c.take(byte(stream), c.buffer[:n]) // 0 or 1
 		case errors.Is(err, syscall.EINTR):
 		case errors.Is(err, syscall.EAGAIN):
 			return false

@@ -145,5 +145,5 @@ func (o *output) fail(err error) {
 	o.err = err
 	o.pending = nil
 	o.shrunk.Broadcast()
-	_ = o.w.Close() //nolint:errcheck // the error that counts is err
+	_ = o.w.Close() // the error that counts is err
 }

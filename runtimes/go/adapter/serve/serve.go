@@ -38,7 +38,7 @@ func Main(handle Handler) int {
 		fmt.Fprintln(os.Stderr, "FLINT_SOCKET is not set: Flint starts this program, it is not run by hand.")
 		return 1
 	}
-	_ = os.Unsetenv("FLINT_SOCKET") //nolint:errcheck // the name is valid
+	_ = os.Unsetenv("FLINT_SOCKET") // the name is valid
 	conn, err := dial(path)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -74,7 +74,7 @@ func dial(path string) (*os.File, error) {
 		err = syscall.SetNonblock(fd, true) // waits in the poller, not in a thread
 	}
 	if err != nil {
-		_ = syscall.Close(fd) //nolint:errcheck // nothing was written
+		_ = syscall.Close(fd) // nothing was written
 		return nil, fmt.Errorf("connect to %s: %w", path, err)
 	}
 	return os.NewFile(uintptr(fd), "flint"), nil
@@ -114,11 +114,9 @@ func (s *server) hello() {
 func (s *server) serve() error {
 	stop := make(chan struct{})
 	var flusher sync.WaitGroup
-	flusher.Add(1)
-	go func() {
-		defer flusher.Done()
+	flusher.Go(func() {
 		s.out.run(stop)
-	}()
+	})
 	defer func() {
 		s.out.abort()
 		close(stop)
@@ -161,11 +159,11 @@ func (s *server) step() error {
 			return fmt.Errorf("read: %w", err)
 		}
 		err = s.act(h, raw[headerSize:])
-		_, _ = s.in.Discard(headerSize + h.length) //nolint:errcheck // they are there
+		_, _ = s.in.Discard(headerSize + h.length) // they are there
 		return err
 	}
 	payload := make([]byte, h.length)
-	_, _ = s.in.Discard(headerSize) //nolint:errcheck // they are there
+	_, _ = s.in.Discard(headerSize) // they are there
 	if _, err := io.ReadFull(s.in, payload); err != nil {
 		return fmt.Errorf("read: %w", err)
 	}
@@ -254,7 +252,7 @@ func (s *server) receive(r *request, h header, piece []byte) error {
 		return nil
 	}
 	if len(piece) > 0 {
-		more := binary.BigEndian.AppendUint32(nil, uint32(len(piece))) //nolint:gosec // at most maxPayload
+		more := binary.BigEndian.AppendUint32(nil, uint32(len(piece))) // at most maxPayload
 		s.out.add(func(b []byte) []byte { return appendFrame(b, typeWindow, 0, r.id, more) })
 		s.out.later()
 	}

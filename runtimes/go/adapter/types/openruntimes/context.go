@@ -24,12 +24,12 @@ func NewContext(logger Logger) Context { return Context{logger: &logger} }
 func ContextWithLogs(w LogWriter) Context { return Context{logs: w} }
 
 // Log writes an entry to the logs of the execution: the values, separated by spaces.
-func (c *Context) Log(messages ...interface{}) { c.write(messages, LOGGER_TYPE_LOG) }
+func (c *Context) Log(messages ...any) { c.write(messages, LOGGER_TYPE_LOG) }
 
 // Error writes an entry to the errors of the execution: the values, separated by spaces.
-func (c *Context) Error(messages ...interface{}) { c.write(messages, LOGGER_TYPE_ERROR) }
+func (c *Context) Error(messages ...any) { c.write(messages, LOGGER_TYPE_ERROR) }
 
-func (c *Context) write(messages []interface{}, kind string) {
+func (c *Context) write(messages []any, kind string) {
 	switch {
 	case c.logs != nil:
 		c.logs.WriteLog(kind, entry(messages))

@@ -14,8 +14,8 @@ import (
 
 // Kinds of a log entry.
 const (
-	LOGGER_TYPE_LOG   = "log"   //nolint:revive,staticcheck // the published name
-	LOGGER_TYPE_ERROR = "error" //nolint:revive,staticcheck // the published name
+	LOGGER_TYPE_LOG   = "log"
+	LOGGER_TYPE_ERROR = "error"
 )
 
 const (
@@ -37,7 +37,7 @@ func (l Log) String() string { return l.Message }
 // through their context instead; a Logger is for programs and tests that make one themselves.
 type Logger struct {
 	Enabled            bool
-	Id                 string //nolint:revive,staticcheck // the published name
+	Id                 string
 	IncludesNativeInfo bool
 
 	StreamLogs   *os.File // the files
@@ -75,7 +75,7 @@ func NewLogger(status, id string) (Logger, error) {
 	}
 	errs, err := openLog(dir, id+"_errors.log")
 	if err != nil {
-		_ = logs.Close() //nolint:errcheck // nothing was written
+		_ = logs.Close() // nothing was written
 		return Logger{}, err
 	}
 	return Logger{Enabled: true, Id: id, StreamLogs: logs, StreamErrors: errs}, nil
@@ -90,7 +90,7 @@ func openLog(dir, name string) (*os.File, error) {
 }
 
 // Write writes an entry of a kind. A native entry is written as it is, after a notice before the first.
-func (l *Logger) Write(messages []interface{}, kind string, native bool) {
+func (l *Logger) Write(messages []any, kind string, native bool) {
 	if !l.Enabled {
 		return
 	}
@@ -111,7 +111,7 @@ func (l *Logger) Write(messages []interface{}, kind string, native bool) {
 	} else {
 		text = entry(messages)
 	}
-	_, _ = file.WriteString(text) //nolint:errcheck // a log that cannot be written is lost, not an error of the function
+	_, _ = file.WriteString(text) // a log that cannot be written is lost, not an error of the function
 }
 
 // End closes the files; the logger drops what comes later.
@@ -120,8 +120,8 @@ func (l *Logger) End() {
 		return
 	}
 	l.Enabled = false
-	_ = l.StreamLogs.Close()   //nolint:errcheck // see Write
-	_ = l.StreamErrors.Close() //nolint:errcheck // see Write
+	_ = l.StreamLogs.Close()   // see Write
+	_ = l.StreamErrors.Close() // see Write
 }
 
 // OverrideNativeLogs takes over os.Stdout, os.Stderr and package log until RevertNativeLogs.
@@ -135,8 +135,8 @@ func (l *Logger) OverrideNativeLogs() error {
 	}
 	errReader, errWriter, err := os.Pipe()
 	if err != nil {
-		_ = outReader.Close() //nolint:errcheck // unused
-		_ = outWriter.Close() //nolint:errcheck // unused
+		_ = outReader.Close() // unused
+		_ = outWriter.Close() // unused
 		return fmt.Errorf("take over standard error: %w", err)
 	}
 	l.WriterLogs, l.WriterErrors = outWriter, errWriter
@@ -156,14 +156,14 @@ func (l *Logger) RevertNativeLogs() {
 	}
 	os.Stdout, os.Stderr = l.NativeLogsCache, l.NativeErrorsCache
 	log.SetOutput(l.packageLog)
-	_ = l.WriterLogs.Close()   //nolint:errcheck // only ends the readers
-	_ = l.WriterErrors.Close() //nolint:errcheck // only ends the readers
+	_ = l.WriterLogs.Close()   // only ends the readers
+	_ = l.WriterErrors.Close() // only ends the readers
 	l.WriterLogs, l.WriterErrors = nil, nil
 	if text := <-l.NativeStreamLogs; text != "" {
-		l.Write([]interface{}{text}, LOGGER_TYPE_LOG, true)
+		l.Write([]any{text}, LOGGER_TYPE_LOG, true)
 	}
 	if text := <-l.NativeStreamErrors; text != "" {
-		l.Write([]interface{}{text}, LOGGER_TYPE_ERROR, true)
+		l.Write([]any{text}, LOGGER_TYPE_ERROR, true)
 	}
 }
 
@@ -172,15 +172,15 @@ func (l *Logger) RevertNativeLogs() {
 func gather(r *os.File) chan string {
 	done := make(chan string, 1)
 	go func() {
-		text, _ := io.ReadAll(r) //nolint:errcheck // what was read counts
-		_ = r.Close()            //nolint:errcheck // read to its end
+		text, _ := io.ReadAll(r) // what was read counts
+		_ = r.Close()            // read to its end
 		done <- string(text)
 	}()
 	return done
 }
 
 // entry is the line that stands for some values.
-func entry(messages []interface{}) string {
+func entry(messages []any) string {
 	text := join(messages)
 	if len(text) > maxEntry {
 		cut := maxEntry
@@ -193,7 +193,7 @@ func entry(messages []interface{}) string {
 }
 
 // join separates values by spaces: strings as they are, others in Go's syntax.
-func join(messages []interface{}) string {
+func join(messages []any) string {
 	if len(messages) == 1 {
 		return format(messages[0])
 	}
@@ -204,7 +204,7 @@ func join(messages []interface{}) string {
 	return strings.Join(parts, " ")
 }
 
-func format(message interface{}) string {
+func format(message any) string {
 	if text, ok := message.(string); ok {
 		return text
 	}

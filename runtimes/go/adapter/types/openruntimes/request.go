@@ -12,7 +12,7 @@ var errBodyJSON = errors.New("could not parse body into a JSON")
 type ContextRequest struct {
 	Headers     map[string]string
 	Method      string
-	Url         string //nolint:revive,staticcheck // the published name
+	Url         string
 	Path        string
 	Port        int
 	Scheme      string
@@ -36,7 +36,7 @@ func (r ContextRequest) BodyRaw() string { return r.BodyText() }
 
 // BodyJson parses the body into v. An empty body is an error.
 //
-//nolint:revive,staticcheck // the published name
+
 func (r ContextRequest) BodyJson(v any) error {
 	if err := json.Unmarshal(r.body, v); err != nil {
 		return errBodyJSON
@@ -48,13 +48,13 @@ func (r ContextRequest) BodyJson(v any) error {
 // not a JSON object becomes an empty map.
 //
 // Deprecated: use BodyText, BodyJson or BodyBinary.
-func (r ContextRequest) Body() interface{} {
+func (r ContextRequest) Body() any {
 	if !strings.EqualFold(r.Headers["content-type"], "application/json") {
 		return r.BodyText()
 	}
-	object := map[string]interface{}{}
+	object := map[string]any{}
 	if err := json.Unmarshal(r.body, &object); err != nil || object == nil {
-		return map[string]interface{}{}
+		return map[string]any{}
 	}
 	return object
 }

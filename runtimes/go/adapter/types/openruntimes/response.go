@@ -46,8 +46,8 @@ func (ContextResponse) Text(body string, options ...ResponseOption) Response {
 
 // Json answers with the JSON of a value, or with status 500 if it has none.
 //
-//nolint:revive,staticcheck // the published name
-func (ContextResponse) Json(body interface{}, options ...ResponseOption) Response {
+
+func (ContextResponse) Json(body any, options ...ResponseOption) Response {
 	text, err := json.Marshal(body)
 	if err != nil {
 		return answer([]byte("Error encoding JSON."), 500, nil)

@@ -1,0 +1,139 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"flint"
+	"flint/client"
+	"flint/store"
+)
+
+func setup(t *testing.T, feed *Feed) (*client.Client, *store.Store) {
+	t.Helper()
+	s, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "flint.db"), Secret: bytes.Repeat([]byte{1}, 32), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, err := range []error{
+		s.CreateProject(t.Context(), &flint.Project{ID: "p", Name: "P"}),
+		s.CreateFunction(t.Context(), &flint.Function{Project: "p", ID: "f", Name: "F", Runtime: "node-22"}, nil),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	collect := func(context.Context, ...string) error { return nil }
+	return client.Local(New(Config{Store: s, Logger: slog.New(slog.DiscardHandler), Feed: feed, Collect: collect})), s
+}
+
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	c, s := setup(t, nil)
+	ctx := t.Context()
+	project := func(id string) error { _, err := c.CreateProject(ctx, client.Project{ID: id}); return err }
+	key := func(k client.Key) error { _, err := c.CreateKey(ctx, k); return err }
+	executions := func(project, function string, limit int) error {
+		_, err := c.Executions(ctx, project, function, limit)
+		return err
+	}
+	for name, x := range map[string]struct {
+		err  error
+		typ  string
+		says string
+	}{
+		"a project in capitals":        {project("Shop"), "general_argument_invalid", `"Shop"`},
+		"a project with a long name":   {project(strings.Repeat("a", 37)), "general_argument_invalid", "at most 36"},
+		"the console":                  {project("console"), "general_argument_invalid", "console"},
+		"a project twice":              {project("p"), "project_already_exists", ""},
+		"keys of no project":           {key(client.Key{Project: "nope"}), "project_not_found", "nope"},
+		"a scope that is none":         {key(client.Key{Project: "p", Scopes: []string{"functions.read", "all"}}), "general_argument_invalid", `"all"`},
+		"a key that has expired":       {key(client.Key{Project: "p", ExpireAt: time.Now().Add(-time.Second)}), "general_argument_invalid", "expired"},
+		"too many executions":          {executions("p", "", 1001), "general_argument_invalid", "between 0 and 1000"},
+		"fewer executions than none":   {executions("p", "", -1), "general_argument_invalid", "between 0 and 1000"},
+		"executions of no function":    {executions("p", "nope", 1), "function_not_found", ""},
+		"executions of no project":     {executions("nope", "", 1), "project_not_found", "nope"},
+		"following where nothing runs": {c.Follow(ctx, "p", "", 0, nil), "general_bad_request", "nothing to follow"},
+		"no key":                       {c.DeleteKey(ctx, "p", "nope"), "key_not_found", ""},
+	} {
+		var refused *client.Error
+		if !errors.As(x.err, &refused) || refused.Type != x.typ || !strings.Contains(refused.Message, x.says) {
+			t.Errorf("%s: %#v, want %s %q", name, x.err, x.typ, x.says)
+		}
+	}
+	if keys, err := s.Keys(ctx, "p"); err != nil || len(keys) != 0 {
+		t.Errorf("there are keys %v, %v", keys, err)
+	}
+}
+
+func TestWhatFailsIsToldAndLogged(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	a := &admin{config: Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}}
+	w := httptest.NewRecorder()
+	a.refuse(w, fmt.Errorf("read the disk: %w", errors.New("it is gone")))
+	if w.Code != http.StatusInternalServerError || !strings.Contains(w.Body.String(), "read the disk: it is gone") || !strings.Contains(log.String(), "it is gone") {
+		t.Errorf("%d %s, logged %s", w.Code, w.Body, log.String())
+	}
+}
+
+func TestFollowersGetWhatTheyAskedFor(t *testing.T) {
+	t.Parallel()
+	feed := &Feed{}
+	_, s := setup(t, feed)
+	server := httptest.NewServer(New(Config{Store: s, Logger: slog.New(slog.DiscardHandler), Feed: feed, Collect: func(context.Context, ...string) error { return nil }}))
+	defer server.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	r, err := http.NewRequestWithContext(ctx, "GET", server.URL+"/projects/p/executions/follow?function=f&limit=0", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(r) // answered when the follower has been taken
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	for _, e := range []*flint.Execution{
+		{Project: "other", Function: "f", ID: "a"}, {Project: "p", Function: "g", ID: "b"}, {Project: "p", Function: "f", ID: "c"},
+	} {
+		feed.Publish(e)
+	}
+	line := make([]byte, 10)
+	if _, err := io.ReadFull(resp.Body, line); err != nil || string(line) != `{"id":"c",` {
+		t.Errorf("got %s, %v", line, err)
+	}
+}
+
+func TestASlowFollowerHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	var feed Feed
+	feed.Publish(&flint.Execution{}) // to nobody
+	next, end := feed.follow()
+	for range behind + 10 {
+		feed.Publish(&flint.Execution{})
+	}
+	if len(next) != behind {
+		t.Errorf("%d wait, want %d", len(next), behind)
+	}
+	end()
+	feed.Publish(&flint.Execution{})
+	if len(feed.followers) != 0 {
+		t.Error("who has gone is still told")
+	}
+}

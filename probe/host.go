@@ -1,0 +1,133 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"flint/internal/cgroup"
+)
+
+// host is what the attacker must not get at on this side: a file that everybody may read, sockets, ports.
+type host struct {
+	file         string
+	socketPath   string
+	abstractName string
+	listeners    []net.Listener
+	ports        []netip.AddrPort
+	namespaces   map[string]string
+	name         string
+}
+
+var namespaceNames = []string{"user", "pid", "mnt", "ipc", "uts", "cgroup", "net"}
+
+// openHost makes it below dir.
+func openHost(ctx context.Context, dir, token string) (h *host, err error) {
+	h = &host{file: filepath.Join(dir, "secret"), socketPath: filepath.Join(dir, "socket"), abstractName: "@flint-probe-" + token, namespaces: map[string]string{}}
+	defer func() {
+		if err != nil {
+			h.close()
+		}
+	}()
+	if err := os.WriteFile(h.file, []byte(secretMark+token), 0o644); err != nil { //nolint:gosec // what keeps the attacker out is to be the sandbox
+		return nil, err
+	}
+	if h.name, err = os.Hostname(); err != nil {
+		return nil, err
+	}
+	for _, n := range namespaceNames {
+		if h.namespaces[n], err = os.Readlink("/proc/self/ns/" + n); err != nil {
+			return nil, fmt.Errorf("namespaces of the host: %w", err)
+		}
+	}
+	for _, address := range [][2]string{{"unix", h.socketPath}, {"unix", h.abstractName}, {"tcp4", "127.0.0.1:0"}, {"tcp4", "0.0.0.0:0"}} {
+		l, err := (&net.ListenConfig{}).Listen(ctx, address[0], address[1])
+		if err != nil {
+			return nil, err
+		}
+		h.listeners = append(h.listeners, l)
+		if tcp, ok := l.Addr().(*net.TCPAddr); ok {
+			h.ports = append(h.ports, tcp.AddrPort())
+		}
+	}
+	return h, os.Chmod(h.socketPath, 0o666) //nolint:gosec // as above
+}
+
+func (h *host) close() {
+	for _, l := range h.listeners {
+		_ = l.Close() // nothing was written
+	}
+}
+
+// addrs are where the host listens: on its loopback, and on an address that the outside sees if it has one.
+func (h *host) addrs() []string {
+	out := []string{h.ports[0].String()}
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return out
+	}
+	for _, a := range all {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() && !p.Addr().IsLoopback() {
+			out = append(out, netip.AddrPortFrom(p.Addr(), h.ports[1].Port()).String())
+		}
+	}
+	return out
+}
+
+// find returns a process of the probe's programs in a mode, as the host numbers it, or 0.
+func (p *probe) find(mode string) int {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return 0
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		line, err := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
+		if err != nil {
+			continue // it has ended
+		}
+		args := strings.Split(string(line), "\x00")
+		if program := args[0]; program != programTarget && program != p.config.Program {
+			continue
+		}
+		if i := slices.Index(args, p.token); i > 0 && args[i-1] == mode {
+			return pid
+		}
+	}
+	return 0
+}
+
+func endProcess(pid int) {
+	if pid > 1 {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended by itself
+	}
+}
+
+// throttled says whether the kernel held the attacker back, which still runs.
+func (p *probe) throttled() string {
+	pid := p.find(modeProcessor)
+	if pid == 0 {
+		return "the attacker is gone"
+	}
+	n, err := cgroup.Throttled(pid)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return "no control group"
+	case err != nil:
+		return err.Error()
+	case n == 0:
+		return "not held back"
+	}
+	return "held back"
+}
