@@ -43,7 +43,7 @@ func (d *Driver) Start(ctx context.Context, spec sandbox.Spec) (sandbox.Sandbox,
 		return nil, err
 	}
 	if spec.Network != sandbox.NetworkNone && spec.Network != sandbox.NetworkHost {
-		return nil, fmt.Errorf("start sandbox %s: this driver has no network %d to give", spec.ID, spec.Network)
+		return nil, fmt.Errorf("start sandbox %s: %w: the OCI driver makes none of its own", spec.ID, sandbox.ErrNoNetwork)
 	}
 	s := &running{driver: d, spec: spec, settled: make(chan struct{}), done: make(chan struct{})}
 	if err := d.register(spec.ID, s); err != nil {
