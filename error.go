@@ -3,6 +3,7 @@ package flint
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Kind is the class of an error. Package api maps each kind to one HTTP status.
@@ -33,6 +34,7 @@ type Error struct {
 	Kind    Kind
 	Type    string
 	Message string
+	Retry   time.Duration // after which trying again makes sense; 0: not known
 	cause   error
 }
 
@@ -59,6 +61,13 @@ func (e *Error) Saying(format string, args ...any) *Error {
 	return &c
 }
 
+// After returns a copy that says when to try again.
+func (e *Error) After(d time.Duration) *Error {
+	c := *e
+	c.Retry = d
+	return &c
+}
+
 // Because returns a copy with a cause.
 func (e *Error) Because(err error) *Error {
 	c := *e
@@ -82,6 +91,7 @@ var (
 	ErrUserUnauthorized  = kind(Unauthorized, "user_unauthorized", "The current user is not authorized to perform the requested action.")
 	ErrInvalidJWT        = kind(Unauthorized, "user_jwt_invalid", "The JWT token is invalid. Please check the value of the X-Appwrite-JWT header to ensure the correct token is being used.")
 	ErrTooBusy           = kind(Unavailable, "general_service_busy", "The platform has no free capacity for this call. Try again after the time in the Retry-After header.")
+	ErrFunctionBusy      = kind(RateLimited, "function_calls_exceeded", "The function has as many calls as it can serve. Try again after the time in the Retry-After header.")
 	ErrShuttingDown      = kind(Unavailable, "general_service_stopping", "This node is stopping. Try again.")
 	ErrProtocol          = kind(Internal, "general_protocol_unsupported", "This is reached by https only.")
 	ErrBodyTooLarge      = kind(Invalid, "general_argument_invalid", "The request is larger than the platform accepts.")

@@ -51,7 +51,8 @@ type Function struct {
 	ProviderSilentMode              bool
 	ProviderBranches, ProviderPaths []string
 
-	Domain DomainSettings
+	Domain  DomainSettings
+	Scaling Scaling
 
 	DeploymentID        DeploymentID // active; empty: none
 	DeploymentCreatedAt time.Time

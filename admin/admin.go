@@ -28,6 +28,8 @@ type Config struct {
 
 	Deleted func(flint.ProjectID, flint.FunctionID)            // ends what runs of a function that is gone; nil: nothing does
 	Collect func(ctx context.Context, digests ...string) error // removes blobs that nobody names
+
+	MaxWorkers int // of this node; 0: not known
 }
 
 type admin struct{ config Config }
@@ -48,6 +50,9 @@ func New(c Config) http.Handler {
 		"DELETE /projects/{project}/keys/{key}": a.deleteKey,
 		"GET /projects/{project}/functions":     a.functions,
 		"GET /projects/{project}/executions":    a.executions,
+
+		"GET /projects/{project}/functions/{function}/scaling":   a.scaling,
+		"PATCH /projects/{project}/functions/{function}/scaling": a.updateScaling,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			out, err := handle(r)

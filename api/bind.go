@@ -190,6 +190,9 @@ func (f *field) set(in reflect.Value, p *param) error {
 
 func (f *field) setText(dst reflect.Value, p *param) string {
 	text, ok := p.asText()
+	if !ok && f.Rule.Scalar && p.raw != nil && p.raw[0] != '"' {
+		text, ok = string(p.raw), true
+	}
 	if !ok {
 		return cmp.Or(f.Rule.Message, "Value must be a valid string")
 	}

@@ -23,6 +23,7 @@ import (
 	"flint/api/health"
 	"flint/api/project"
 	"flint/api/proxyrules"
+	"flint/api/scaling"
 	"flint/auth"
 )
 
@@ -83,6 +84,10 @@ func examples() map[string]example {
 		"flint.updateFunctionDomain": {path: f, unknown: of(), bad: with(map[string]any{
 			"identifyCallers": "x", "corsOrigins": []string{"x"}, "corsMethods": []string{"G T"}, "corsHeaders": []string{"a:b"}, "corsExposedHeaders": []string{""},
 			"corsCredentials": 2, "corsMaxAge": -1,
+		})},
+		"flint.getFunctionScaling": {path: f, bad: one, unknown: of()},
+		"flint.updateFunctionScaling": {path: f, params: map[string]any{"minWarm": 1, "maxWorkers": 4, "keepAlive": 300}, unknown: of(), bad: with(map[string]any{
+			"minWarm": 5, "maxWorkers": 1001, "callsPerWorker": -1, "keepAlive": "5m",
 		})},
 		"proxy.listRules":          {bad: list(map[string]any{"search": strings.Repeat("x", 257)})},
 		"proxy.createAPIRule":      {params: map[string]any{"domain": "a.functions.test"}, bad: map[string]any{"domain": "https://x.y"}},
@@ -161,7 +166,7 @@ func platform(t *testing.T) *api.API {
 	}
 	s := functions.New(functions.Config{Store: b.Store, Invoker: b.Invoker, Builder: b.Builder, Uploads: b.Uploads, Blobs: b.Blobs, Signer: b.Signer, Runtimes: b.Runtimes, Logger: b.Logger})
 	rules := proxyrules.New(proxyrules.Config{Store: b.Store, Logger: b.Logger, Resolver: proxyrules.NewResolver("127.0.0.1:1"), Domain: "functions.test"})
-	return b.Serve(s.Routes(), project.New(b.Store).Routes(), rules.Routes(), domains.New(domains.Config{Store: b.Store}).Routes(), health.New(health.Config{}).Routes())
+	return b.Serve(s.Routes(), project.New(b.Store).Routes(), rules.Routes(), domains.New(domains.Config{Store: b.Store}).Routes(), scaling.New(scaling.Config{Store: b.Store, MaxWorkers: 64}).Routes(), health.New(health.Config{}).Routes())
 }
 
 // call sends params to an endpoint the way its method wants them.

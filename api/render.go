@@ -151,7 +151,9 @@ func (x *exchange) writeError(err error) {
 	if known.Kind == flint.Unavailable && h.Get("Retry-After") == "" {
 		h.Set("Retry-After", "1")
 	}
-	if known.Kind == flint.RateLimited && h.Get("X-RateLimit-Reset") == "" { // nothing was counted: others were in the way
+	if known.Retry > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(known.Retry.Seconds())))
+	} else if known.Kind == flint.RateLimited && (h.Get("X-RateLimit-Reset") == "" || known.Is(flint.ErrFunctionBusy)) { // nothing was counted: others were in the way
 		h.Set("Retry-After", "5")
 	}
 	status := Status(known)

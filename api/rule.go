@@ -17,6 +17,7 @@ type Rule struct {
 	Object   func(o Object, encoded int) string // of an object and its encoded length
 	Min, Max *int                               // of an integer
 	Loose    bool                               // of a boolean: words and numbers count too
+	Scalar   bool                               // of a text: a number counts as its digits
 	Schema   map[string]any                     // for the OpenAPI document
 }
 

@@ -151,7 +151,9 @@ func (a *Authenticator) byKey(ctx context.Context, project *flint.Project, secre
 		if project == nil || a.config.Signer.verify(token, &claims) != nil || claims.ProjectID != string(project.ID) {
 			return newGuest(project), nil //nolint:nilerr // what proves nothing counts for nothing
 		}
-		return newKey(project, claims.Scopes, &flint.Key{Name: claims.Name}), nil
+		caller := newKey(project, claims.Scopes, &flint.Key{Name: claims.Name})
+		caller.Depth = claims.Depth
+		return caller, nil
 	case "standard", "account", "organization":
 		hash := HashKey(secret)
 		key, err := a.keys.get(hash, func() (*flint.Key, bool, error) {

@@ -47,6 +47,7 @@ type Principal struct {
 	KeyName string
 	UserID  string
 	UserJWT string // for the functions that the user calls
+	Depth   int    // how many functions wait for an answer in turn; 0: the caller is none
 }
 
 var (

@@ -20,6 +20,7 @@ type keyClaims struct {
 	ProjectID string   `json:"projectId"`
 	Scopes    []string `json:"scopes"`
 	Name      string   `json:"name,omitempty"`
+	Depth     int      `json:"depth,omitempty"` // ours
 	jwt.RegisteredClaims
 }
 
@@ -37,12 +38,19 @@ func NewSigner(secret []byte) *Signer {
 
 // EphemeralKey returns a key that acts with these scopes on a project until ttl is over. Nothing is stored.
 func (s *Signer) EphemeralKey(project flint.ProjectID, scopes []string, ttl time.Duration) string {
+	return s.FunctionKey(project, scopes, 0, ttl)
+}
+
+// FunctionKey returns such a key for a function that is being called. depth says how many functions wait for what is
+// done with it: itself, and those that wait for it.
+func (s *Signer) FunctionKey(project flint.ProjectID, scopes []string, depth int, ttl time.Duration) string {
 	if scopes == nil {
 		scopes = []string{}
 	}
 	return "ephemeral_" + s.sign(&keyClaims{
 		ProjectID:        string(project),
 		Scopes:           scopes,
+		Depth:            depth,
 		RegisteredClaims: jwt.RegisteredClaims{ExpiresAt: jwt.NewNumericDate(time.Now().Add(ttl))},
 	})
 }

@@ -12,7 +12,7 @@ import (
 )
 
 func newFunction() *cobra.Command {
-	cmd := &cobra.Command{Use: "function", Short: "List functions", Args: cobra.NoArgs, Aliases: []string{"functions"}}
+	cmd := &cobra.Command{Use: "function", Short: "List functions and say how they scale", Args: cobra.NoArgs, Aliases: []string{"functions"}}
 	list := &cobra.Command{Use: "list", Short: "List the functions of a project", Args: cobra.NoArgs}
 	project, format := projectFlag(list), outputFlag(list)
 	cmd.AddCommand(operate(list, func(cmd *cobra.Command, _ []string, c *client.Client) error {
@@ -45,6 +45,7 @@ func newFunction() *cobra.Command {
 		}
 		return table(cmd.OutOrStdout(), "ID NAME RUNTIME STATE DOMAINS CREATED", rows)
 	}))
+	cmd.AddCommand(newFunctionScaling())
 	return cmd
 }
 

@@ -20,9 +20,9 @@ import (
 
 // operate makes a command that speaks to a node: over its socket while one runs, else to its data directory itself.
 func operate(cmd *cobra.Command, run func(cmd *cobra.Command, args []string, c *client.Client) error) *cobra.Command {
-	nodeFlags(cmd)
+	own := nodeFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
-		settings, err := settings(cmd.Flags())
+		settings, err := settings(own)
 		if err != nil {
 			return err
 		}
@@ -47,20 +47,18 @@ func operate(cmd *cobra.Command, run func(cmd *cobra.Command, args []string, c *
 	return cmd
 }
 
-// nodeFlags adds the settings to a command and shows those that say which node is meant.
-func nodeFlags(cmd *cobra.Command) {
-	config.Flags(cmd.Flags())
-	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		if settingFlag(f.Name) && f.Name != "data" && f.Name != "env-file" {
-			f.Hidden = true
+// nodeFlags adds the settings to a command, shows those that say which node is meant, and returns them. A flag of the
+// command's own that is called like a setting is not one.
+func nodeFlags(cmd *cobra.Command) *pflag.FlagSet {
+	own := pflag.NewFlagSet("", pflag.ContinueOnError)
+	config.Flags(own)
+	own.VisitAll(func(f *pflag.Flag) {
+		f.Hidden = f.Name != "data" && f.Name != "env-file"
+		if cmd.Flags().Lookup(f.Name) == nil {
+			cmd.Flags().AddFlag(f)
 		}
 	})
-}
-
-func settingFlag(name string) bool {
-	all := pflag.NewFlagSet("", pflag.ContinueOnError)
-	config.Flags(all)
-	return all.Lookup(name) != nil
+	return own
 }
 
 // projectFlag adds --project, which need not be said where there is only one.

@@ -59,6 +59,14 @@ type Function struct {
 	CreatedAt    time.Time `json:"createdAt"`
 }
 
+// Scaling is how a function's workers come and go. In an update what is nil stays as it is.
+type Scaling struct {
+	MinWarm        *int    `json:"minWarm,omitempty"`
+	MaxWorkers     *int    `json:"maxWorkers,omitempty"`     // 0: the node's limit
+	CallsPerWorker *int    `json:"callsPerWorker,omitempty"` // 0: the language's limit
+	KeepAlive      *string `json:"keepAlive,omitempty"`      // default, learned or a number of seconds
+}
+
 // Execution is an execution.
 type Execution struct {
 	ID           string    `json:"id"`
@@ -222,6 +230,20 @@ func (c *Client) DeleteKey(ctx context.Context, project, id string) error {
 // Functions returns the functions of a project.
 func (c *Client) Functions(ctx context.Context, project string) (all []Function, err error) {
 	return all, c.do(ctx, http.MethodGet, "/projects/"+url.PathEscape(project)+"/functions", nil, nil, &all)
+}
+
+func scalingPath(project, function string) string {
+	return "/projects/" + url.PathEscape(project) + "/functions/" + url.PathEscape(function) + "/scaling"
+}
+
+// Scaling returns how a function's workers come and go.
+func (c *Client) Scaling(ctx context.Context, project, function string) (s Scaling, err error) {
+	return s, c.do(ctx, http.MethodGet, scalingPath(project, function), nil, nil, &s)
+}
+
+// UpdateScaling changes it and returns what it is then.
+func (c *Client) UpdateScaling(ctx context.Context, project, function string, change Scaling) (s Scaling, err error) {
+	return s, c.do(ctx, http.MethodPatch, scalingPath(project, function), nil, change, &s)
 }
 
 func executionQuery(function string, limit int) url.Values {

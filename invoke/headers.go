@@ -46,7 +46,7 @@ func (i *Invoker) request(t *target, c *Call) (*worker.Request, []flint.Header) 
 	}
 	headers = append(headers,
 		flint.Header{Name: "x-appwrite-execution-id", Value: string(c.id)},
-		flint.Header{Name: "x-appwrite-key", Value: t.keys.get(i.config.Signer, t.function)},
+		flint.Header{Name: "x-appwrite-key", Value: t.keys.get(i.config.Signer, t.function, depthBelow(c))},
 		flint.Header{Name: "x-appwrite-trigger", Value: string(c.Trigger)},
 		flint.Header{Name: "x-appwrite-user-id", Value: c.Caller.User},
 		flint.Header{Name: "x-appwrite-user-jwt", Value: c.Caller.UserJWT},
@@ -69,7 +69,7 @@ func (i *Invoker) request(t *target, c *Call) (*worker.Request, []flint.Header) 
 	pathOnly, query, _ := strings.Cut(path, "?")
 	r := &worker.Request{
 		Method: c.Method, Scheme: scheme, Host: name, Port: port, Path: pathOnly, QueryString: query,
-		Headers: headers, Logging: t.function.Logging, Body: c.Body, More: c.More,
+		Headers: headers, Logging: t.function.Logging, Body: c.Body, More: c.More, Depth: c.Caller.Depth,
 	}
 	r.URL = requestURL(r)
 	return r, stored

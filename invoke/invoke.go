@@ -8,7 +8,7 @@
 //     owner ends with a reason.
 //   - The deadline of a call is set here and nowhere below.
 //
-// Goroutines: [Invoker.Work] owns those that run queued calls.
+// Goroutines: [Invoker.Work] owns those that run queued calls; [Invoker.Changed] waits for those that it starts.
 package invoke
 
 import (
@@ -37,6 +37,7 @@ type Caller struct {
 	Roles      []string // of others
 	User       string
 	UserJWT    string
+	Depth      int // how many functions wait for the call in turn; 0: it comes from outside
 }
 
 // Call is a call to make.
@@ -96,6 +97,7 @@ type Invoker struct {
 	config  Config
 	targets *targets
 	metrics *metrics
+	changes changes
 	bell    pull.Bell // there may be queued calls
 }
 
@@ -118,12 +120,8 @@ func New(c Config) *Invoker {
 	}
 	i := &Invoker{config: c, bell: pull.NewBell(), metrics: newMetrics(c.Registry)}
 	i.targets = newTargets(i.loadTarget)
+	i.changes = changes{keys: map[functionKey]bool{}, bell: pull.NewBell()}
 	return i
-}
-
-// Forget drops what is known of a function, because it changed.
-func (i *Invoker) Forget(project flint.ProjectID, function flint.FunctionID) {
-	i.targets.forget(project, function)
 }
 
 // Function returns a function as calls see it.
@@ -231,7 +229,7 @@ func (i *Invoker) attempt(ctx context.Context, t *target, c *Call) (*attempt, er
 		a.expected = true
 	}
 	response, output, err := i.config.Pool.Do(a.ctx, t.worker, request)
-	if errors.Is(err, flint.ErrTooBusy) || errors.Is(err, flint.ErrShuttingDown) {
+	if refused(err) {
 		i.arrived(a)
 		a.cancel()
 		return nil, err
@@ -250,6 +248,11 @@ func (i *Invoker) attempt(ctx context.Context, t *target, c *Call) (*attempt, er
 		a.fail(err, response.Output())
 	}
 	return a, nil
+}
+
+// refused reports whether a call was not made because there was no room for it.
+func refused(err error) bool {
+	return errors.Is(err, flint.ErrTooBusy) || errors.Is(err, flint.ErrFunctionBusy) || errors.Is(err, flint.ErrShuttingDown)
 }
 
 // fail settles an attempt whose function gave no answer.

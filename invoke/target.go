@@ -20,6 +20,7 @@ type target struct {
 	deployment *flint.Deployment // nil: none is active
 	worker     *worker.Target    // nil unless the deployment is ready and its runtime here
 	missing    error             // why worker is nil
+	order      uint64            // larger for those that were read later
 	keys       keyCache
 }
 
@@ -58,9 +59,10 @@ func (t *targets) get(ctx context.Context, project flint.ProjectID, function fli
 	if err != nil {
 		return nil, err
 	}
+	got.setOrder(all)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if now := t.known[key]; now != nil {
+	if now := t.known[key]; now != nil && now.order >= all {
 		return now, nil
 	}
 	if t.version[key] == before && t.version[whole] == beforeWhole && t.changes-all < maxTargets {
@@ -75,7 +77,6 @@ func (t *targets) get(ctx context.Context, project flint.ProjectID, function fli
 func (t *targets) forget(project flint.ProjectID, function flint.FunctionID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.changes++
 	if function == "" { // a variable of the project changed
 		for key := range t.known {
 			if key.project == project {
@@ -85,10 +86,61 @@ func (t *targets) forget(project flint.ProjectID, function flint.FunctionID) {
 	}
 	key := functionKey{project, function}
 	delete(t.known, key)
+	t.note(key)
+}
+
+func (t *target) setOrder(order uint64) {
+	t.order = order
+	if t.worker != nil {
+		t.worker.Order = order
+	}
+}
+
+// of returns the functions of a project that are in memory.
+func (t *targets) of(project flint.ProjectID) []functionKey {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	var keys []functionKey
+	for key := range t.known {
+		if key.project == project {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// mark notes a change of a function, or of all of a project, of which calls need not know yet: what is in memory stays,
+// what is being read is not kept. It returns the order of what is read from now on.
+func (t *targets) mark(key functionKey) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.note(key)
+	return t.changes
+}
+
+func (t *targets) note(key functionKey) {
+	t.changes++
 	if len(t.version) >= maxTargets {
 		clear(t.version) // get compares changes as well
 	}
 	t.version[key] = t.changes
+}
+
+// peek returns what is in memory of a function, or nil.
+func (t *targets) peek(key functionKey) *target {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.known[key]
+}
+
+// put replaces what is in memory of a function by what was read later. Where nothing is, nothing is kept: something else
+// may have changed since.
+func (t *targets) put(key functionKey, read *target) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if now := t.known[key]; now != nil && now.order <= read.order {
+		t.known[key] = read
+	}
 }
 
 // loadTarget reads a function with its active deployment and variables.
@@ -140,7 +192,10 @@ func (i *Invoker) loadTarget(ctx context.Context, key functionKey) (*target, err
 	})
 	t.worker = &worker.Target{
 		Project: f.Project, Function: f.ID, Deployment: t.deployment.ID, Digest: t.deployment.BuildDigest,
-		Entrypoint: t.deployment.Entrypoint, Runtime: rt, Env: env, Size: size,
+		Entrypoint: t.deployment.Entrypoint, Runtime: rt, Env: env, Size: size, Scaling: f.Scaling,
+	}
+	if !f.Enabled { // it is not there for its clients: nobody needs it warm
+		t.worker.Scaling.MinWarm = 0
 	}
 	t.worker.Key = targetKey(t.worker)
 	return t, nil
@@ -161,22 +216,31 @@ func targetKey(t *worker.Target) string {
 	return string(t.Project) + "/" + string(t.Function) + "/" + string(t.Deployment) + "/" + hex.EncodeToString(sum.Sum(nil)[:8])
 }
 
-// keyCache saves the signing of a key for every call: calls of one moment share theirs.
+// keyCache saves the signing of a key for every call: calls of one moment and depth share theirs.
 type keyCache struct {
-	mu    sync.Mutex
-	value string
-	made  time.Time
+	mu     sync.Mutex
+	depths [maxDepth + 1]struct {
+		value string
+		made  time.Time
+	}
 }
+
+// maxDepth is how deep calls of functions by functions are told apart; deeper ones count as this deep.
+const maxDepth = 3
+
+// depthBelow is how many functions wait for the calls that the function makes while it serves c.
+func depthBelow(c *Call) int { return min(c.Caller.Depth+1, maxDepth) }
 
 const keySharing = 5 * time.Second
 
-func (k *keyCache) get(signer *auth.Signer, f *flint.Function) string {
+func (k *keyCache) get(signer *auth.Signer, f *flint.Function, depth int) string {
 	now := time.Now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.value == "" || now.Sub(k.made) > keySharing {
-		k.value = signer.EphemeralKey(f.Project, f.Scopes, f.Timeout+time.Minute+keySharing)
-		k.made = now
+	shared := &k.depths[depth]
+	if shared.value == "" || now.Sub(shared.made) > keySharing {
+		shared.value = signer.FunctionKey(f.Project, f.Scopes, depth, f.Timeout+time.Minute+keySharing)
+		shared.made = now
 	}
-	return k.value
+	return shared.value
 }

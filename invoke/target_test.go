@@ -84,3 +84,41 @@ func TestFailuresAreNotKept(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestWhatWasStaysUntilItIsReplaced(t *testing.T) {
+	t.Parallel()
+	loads := 0
+	cache := newTargets(func(context.Context, functionKey) (*target, error) {
+		loads++
+		return &target{function: &flint.Function{}}, nil
+	})
+	get := func() *target {
+		t.Helper()
+		got, err := cache.get(t.Context(), "p", "f")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	key := functionKey{"p", "f"}
+	was := get()
+	first, second := &target{}, &target{}
+	first.setOrder(cache.mark(key))
+	second.setOrder(cache.mark(key))
+	if get() != was || loads != 1 {
+		t.Error("a change that is only noted is met already")
+	}
+	cache.put(key, second)
+	cache.put(key, first) // read before, put later
+	if get() != second {
+		t.Error("what was read earlier replaced what was read later")
+	}
+	cache.forget("p", "f")
+	cache.put(key, second)
+	if got := get(); got == second || loads != 2 {
+		t.Error("what was read before a change came back after it")
+	}
+	if now := get(); now.order <= second.order {
+		t.Errorf("order %d of what was read last, %d before", now.order, second.order)
+	}
+}

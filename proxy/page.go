@@ -32,7 +32,7 @@ func (p *Proxy) writeError(w http.ResponseWriter, r *http.Request, err error) {
 		p.config.Logger.ErrorContext(r.Context(), "call on a domain failed", slog.String("host", r.Host), slog.String("err", err.Error()))
 	}
 	if known.Kind == flint.Unavailable || known.Kind == flint.RateLimited {
-		w.Header().Set("Retry-After", "1")
+		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(known.Retry.Seconds()))))
 	}
 	writePage(w, r, status, known)
 }

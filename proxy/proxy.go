@@ -264,7 +264,7 @@ func (p *Proxy) identify(r *http.Request, call *invoke.Call) error {
 	if err := who.Authorize(r.Host, "executions.write", "execution.write"); err != nil {
 		return err
 	}
-	call.Caller = invoke.Caller{Privileged: who.Privileged(), Roles: who.Roles, User: who.UserID, UserJWT: who.UserJWT}
+	call.Caller = invoke.Caller{Privileged: who.Privileged(), Roles: who.Roles, User: who.UserID, UserJWT: who.UserJWT, Depth: who.Depth}
 	call.Identified = true
 	return nil
 }

@@ -27,6 +27,7 @@ import (
 	"flint/api/functions"
 	"flint/api/health"
 	"flint/api/project"
+	"flint/api/scaling"
 	"flint/auth"
 	blobfs "flint/blob/fs"
 	"flint/build"
@@ -79,7 +80,8 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	if err != nil {
 		return err
 	}
-	driver, err := OpenSandbox(c, logger)
+	inside := newInbound(listener.Addr())
+	driver, err := OpenSandbox(ctx, c, logger, inside)
 	if err != nil {
 		return err
 	}
@@ -104,7 +106,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	authenticator := auth.New(auth.Config{Project: db.Project, Key: db.KeyBySecret, Signer: signer})
 
 	pool, err := worker.NewPool(worker.Config{
-		Driver: driver, Files: files, Blobs: blobs, Logger: logger, Registry: registry,
+		Driver: driver, Network: driver.Functions, Files: files, Blobs: blobs, Logger: logger, Registry: registry,
 		RunDir: filepath.Join(c.Data, "run"), CacheDir: filepath.Join(c.Data, "packages"),
 		MaxWorkers: c.MaxWorkers, KeepAlive: c.KeepAlive,
 	})
@@ -120,7 +122,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	builder, err := build.New(build.Config{
 		Store: db, Blobs: blobs, Driver: driver, Files: files, Runtimes: catalog, Signer: signer, Logger: logger, Registry: registry, Built: pool.Warm,
 		WorkDir: filepath.Join(c.Data, "builds"), CacheDir: filepath.Join(c.Data, "build-cache"), SeedDir: filepath.Join(c.Data, "seeds"),
-		Node: node, Endpoint: c.Endpoint, Region: c.Region, Environ: config.Environ(c.BuildEnvironment),
+		Node: node, Endpoint: c.Endpoint, Region: c.Region, Network: driver.Builds, Environ: config.Environ(c.BuildEnvironment),
 		MaxSource: c.MaxSource, MaxOutput: c.MaxOutput, Timeout: c.BuildTimeout, Concurrency: c.BuildConcurrency,
 	})
 	if err != nil {
@@ -146,6 +148,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		project.New(db).Routes(),
 		rules.Routes(),
 		domains.New(domains.Config{Store: db}).Routes(),
+		scaling.New(scaling.Config{Store: db, MaxWorkers: c.MaxWorkers}).Routes(),
 		health.New(health.Config{Check: func(ctx context.Context) error { _, err := db.Projects(ctx); return err }}).Routes(),
 	)
 	front := proxy.New(proxy.Config{
@@ -160,13 +163,16 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	if err := errors.Join(invoker.Settle(ctx), builder.Settle(ctx)); err != nil {
 		return err
 	}
-	services := []runner.Service{{Name: "http", Run: serveHTTP(listener, newFront(front, logger), c.StopTimeout)}}
+	services := []runner.Service{
+		{Name: "http", Run: serveHTTP(listener, newFront(front, logger), c.StopTimeout)},
+		{Name: "http of sandboxes", Run: serveHTTP(inside, newHTTP(front), c.StopTimeout)},
+	}
 	operator, err := listenAdmin(c.Data)
 	if err != nil {
 		return err
 	}
 	services = append(services, runner.Service{Name: "operator", Run: serveAdmin(operator, admin.New(admin.Config{
-		Store: db, Logger: logger, Feed: feed, Deleted: invoker.Delete, Collect: builder.Collect,
+		Store: db, Logger: logger, Feed: feed, Deleted: invoker.Delete, Collect: builder.Collect, MaxWorkers: c.MaxWorkers,
 	}), c.Data)})
 	if c.MetricsAddr != "" {
 		metrics, err := serveMetrics(ctx, c.MetricsAddr, registry)
@@ -182,13 +188,13 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		[]runner.Service{
 			{Name: "workers", Run: pool.Run},
 			{Name: "runtimes", Run: catalog.Run},
-			{Name: "stems", Run: warm(db, catalog, pool)},
+			{Name: "stems", Run: warm(db, catalog, pool, invoker)},
 			{Name: "retention", Run: retain(db, c.Retention, logger)},
 			{Name: "maintenance", Run: maintain(db, c.ExecutionLimit, builder.Collect, logger)},
 			{Name: "events", Run: retainEvents(db, logger)},
 		},
 		[]runner.Service{
-			{Name: "queued calls", Run: invoker.Work}, {Name: "builds", Run: builder.Work}, {Name: "uploads", Run: uploads.Work}, {Name: "domains", Run: rules.Watch},
+			{Name: "queued calls", Run: invoker.Work}, {Name: "changes", Run: invoker.Follow}, {Name: "builds", Run: builder.Work}, {Name: "uploads", Run: uploads.Work}, {Name: "domains", Run: rules.Watch},
 		},
 		services)
 }
@@ -211,12 +217,12 @@ func (c *changes) publish(change store.Change) {
 	switch change.Kind {
 	case "project":
 		c.auth.ForgetProject(change.Project)
-		c.invoker.Forget(change.Project, "")
+		c.invoker.Changed(change.Project, "", false)
 		c.front.Forget("")
 	case "key":
 		c.auth.Forget(change.KeyHash)
 	case "function":
-		c.invoker.Forget(change.Project, change.Function)
+		c.invoker.Changed(change.Project, change.Function, change.Visible)
 	case "rule":
 		c.front.Forget(change.Domain)
 	}
@@ -317,11 +323,20 @@ func bootstrap(ctx context.Context, db *store.Store, c config.Config, logger *sl
 	})
 }
 
-// warm makes stems for the runtimes of functions that can be called, so that the first call after a restart is quick.
-func warm(db *store.Store, catalog *runtimes.Catalog, pool *worker.Pool) func(context.Context) error {
+// warm makes stems for the runtimes of functions that can be called, so that the first call after a restart is quick, and
+// workers of those that are always to have some.
+func warm(db *store.Store, catalog *runtimes.Catalog, pool *worker.Pool, invoker *invoke.Invoker) func(context.Context) error {
 	return func(ctx context.Context) error {
-		used, err := usedRuntimes(ctx, db)
-		for _, id := range used {
+		used := map[string]bool{}
+		err := eachFunction(ctx, db, func(f *flint.Function) {
+			if f.DeploymentID != "" {
+				used[f.Runtime] = true
+			}
+			if f.Scaling.MinWarm > 0 {
+				invoker.Refresh(f.Project, f.ID)
+			}
+		})
+		for _, id := range slices.Sorted(maps.Keys(used)) {
 			rt, ok, missing := catalog.Lookup(ctx, id)
 			if missing == nil && ok && rt.Toolchain != nil {
 				pool.Warm(rt)
@@ -335,25 +350,28 @@ func warm(db *store.Store, catalog *runtimes.Catalog, pool *worker.Pool) func(co
 	}
 }
 
-// usedRuntimes returns the runtimes of functions that can be called.
-func usedRuntimes(ctx context.Context, db *store.Store) ([]string, error) {
+// eachFunction reads all functions, a page at a time.
+func eachFunction(ctx context.Context, db *store.Store, visit func(*flint.Function)) error {
+	const page = 1000
 	projects, err := db.Projects(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	used := map[string]bool{}
 	for _, p := range projects {
-		all, _, err := db.Functions(ctx, p.ID, flint.List{Limit: 1000, NoTotal: true})
-		if err != nil {
-			return nil, err
-		}
-		for _, f := range all {
-			if f.DeploymentID != "" {
-				used[f.Runtime] = true
+		l := flint.List{Limit: page, NoTotal: true}
+		for more := true; more; {
+			all, _, err := db.Functions(ctx, p.ID, l)
+			if err != nil {
+				return err
 			}
+			for _, f := range all {
+				visit(f)
+				l.Cursor = string(f.ID)
+			}
+			more = len(all) == page
 		}
 	}
-	return slices.Sorted(maps.Keys(used)), nil
+	return nil
 }
 
 // retain deletes executions that are older than they are kept.

@@ -137,7 +137,7 @@ func (s *Store) FinishBuild(ctx context.Context, id flint.DeploymentID, attempt 
 	if err != nil || f == nil {
 		return false, err
 	}
-	s.functionChanged(f.Project, f.ID)
+	s.changed(Change{Kind: "function", Project: f.Project, Function: f.ID, Visible: true}) // clients poll for the end of a build
 	return true, nil
 }
 

@@ -117,7 +117,7 @@ func TestBuildLifecycle(t *testing.T) {
 	if !ok || err != nil {
 		t.Fatalf("FinishBuild() = %v, %v", ok, err)
 	}
-	diff(t, "changes", s.announced(), []Change{{Kind: "function", Project: "p", Function: "f"}})
+	diff(t, "changes", s.announced(), []Change{{Kind: "function", Project: "p", Function: "f", Visible: true}})
 	if ok, _ := s.FinishBuild(ctx, "a", second, BuildOutcome{Status: flint.DeploymentFailed}); ok {
 		t.Error("a second FinishBuild counted")
 	}

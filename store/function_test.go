@@ -53,6 +53,7 @@ func fullFunction() *flint.Function {
 		InstallationID: "i", ProviderRepositoryID: "r", ProviderBranch: "main", ProviderRootDirectory: "dir", ProviderSilentMode: true,
 		ProviderBranches: []string{"a"}, ProviderPaths: []string{"b"}, DeploymentID: "d", DeploymentCreatedAt: at,
 		LatestDeploymentID: "e", LatestDeploymentCreatedAt: at, LatestDeploymentStatus: flint.DeploymentFailed,
+		Scaling: flint.Scaling{MinWarm: 1, MaxWorkers: 2, CallsPerWorker: 3, KeepAlive: flint.KeepAliveLearned},
 	}
 }
 

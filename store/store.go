@@ -34,7 +34,7 @@ type Config struct {
 	Logger  *slog.Logger // nil: silence
 	Secret  []byte       // 32 bytes; variable values and key secrets are sealed under a key derived from it
 	Model   Model        // what events carry of a noun; nil: nothing
-	Changed func(Change) // called after a commit that changed what nodes keep in memory; nil: nobody asks. Must not block.
+	Changed func(Change) // called after a commit that changed what nodes keep in memory, by whoever made the change, who waits for it; nil: nobody asks
 }
 
 // Change names a row that nodes may hold in memory and that is now different or gone.
@@ -44,6 +44,7 @@ type Change struct {
 	Function flint.FunctionID // of function and rule; empty in a project change, which concerns all its functions
 	Domain   string           // of rule
 	KeyHash  string           // of key: HashSecret of its secret
+	Visible  bool             // of function: somebody may have seen the change and count on it before whoever made it is told
 }
 
 // Store is the database. It is safe for concurrent use.

@@ -102,7 +102,9 @@ func (c *call) receive(h frame.Header, payload []byte) (ended, overdue bool, err
 	if c.ended && c.overdue != nil {
 		c.overdue.Stop()
 	}
-	c.signal()
+	if !c.ended { // its end is told when its slot is free again: the next call of the same caller finds it
+		c.signal()
+	}
 	return c.ended, c.late, nil
 }
 

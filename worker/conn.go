@@ -54,8 +54,12 @@ type worker struct {
 	overdue     int  // calls that missed their deadline and have not ended
 	spent       bool // work that nobody waits for goes on in it: no new calls
 	draining    bool
+	leaving     bool // no new calls: it goes after those that it has
+	removed     bool // from its group
 	idleSince   time.Time
-	onEnd       func() // lets go of the package
+	looked      time.Time     // when its load was looked at
+	used        time.Duration // processor time until then
+	onEnd       func()        // lets go of the package
 }
 
 type controlFrame struct {
@@ -226,6 +230,7 @@ func (w *worker) readFrame(r *bufio.Reader) error {
 			g.spend(w)
 		}
 		g.release(w, overdue)
+		c.signal()
 	}
 	return nil
 }

@@ -2,128 +2,223 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"slices"
-	"sync"
 	"time"
+
+	"sync"
 
 	"flint"
 )
 
 // group is the workers of one target, and the calls that wait for one.
 type group struct {
-	pool   *Pool
-	target *Target
+	pool     *Pool
+	function *function
+	target   *Target
 
 	mu          sync.Mutex
 	workers     []*worker
+	inFlight    int // calls in all of them
 	starting    int
-	waiting     []*waiter
-	concurrency int  // of one worker; a guess until the first has said it
-	retired     bool // no longer the pool's: calls must look it up anew
-	replaced    bool // a newer target of the function exists: workers go as soon as they are idle
+	waiting     queue
+	concurrency int // of one worker, as the language has it; a guess until the first worker has said it
+	scaling     flint.Scaling
+	hot         bool      // a worker is short of processor time: calls are spread
+	retired     bool      // no longer the pool's: calls must look it up anew
+	replaced    bool      // a newer target of the function exists: workers go as soon as they are idle
+	linger      time.Time // but for one, which stays until then in case the old target comes back
 	lastUse     time.Time
-}
-
-// waiter is a call that waits for a worker.
-type waiter struct {
-	granted chan grant // capacity 1
-}
-
-type grant struct {
-	worker *worker
-	err    error
-}
-
-// wantStarts is how many workers should be started now, for calls that wait. It is the pool's one scaling decision.
-func wantStarts(waiting, starting, live, concurrency, limit int) int {
-	need := (waiting+concurrency-1)/concurrency - starting
-	return max(0, min(need, limit-live-starting))
+	prepared    int // workers that are kept until held, because they will be needed
+	held        time.Time
+	meter       meter
+	ceiling     ceiling
+	looked      time.Time // when its load was looked at
+	pace        int       // calls that ended within the last second
+	failures    int       // starts that failed since one succeeded
+	retry       time.Time // no start without a call before
+	watchers    []chan struct{}
 }
 
 // acquire returns a worker with a slot that is the caller's. The slot is given back by the end of the call's response.
-func (g *group) acquire(ctx context.Context) (*worker, Stats, error) {
+// depth says how many functions wait for the call in turn.
+func (g *group) acquire(ctx context.Context, depth int) (*worker, Stats, error) {
+	depth = min(max(depth, 0), maxDepth)
+	full := int64(g.pool.config.QueueTotal)
 	g.mu.Lock()
 	if g.retired {
 		g.mu.Unlock()
 		return nil, Stats{}, errRetired
 	}
-	if w := g.free(); w != nil {
-		w.inFlight++
+	if g.scaling.KeepAlive == flint.KeepAliveLearned && g.inFlight == 0 && g.waiting.n == 0 {
+		g.function.arrivals.arrive(time.Now())
+	}
+	if w := g.take(depth); w != nil {
 		g.mu.Unlock()
 		return w, Stats{}, nil
 	}
-	if len(g.waiting) >= g.pool.config.QueueLength {
+	if g.pool.queued.Load() >= full {
 		g.mu.Unlock()
-		g.pool.metrics.refused.Inc()
-		return nil, Stats{}, flint.ErrTooBusy
+		if !g.pool.shed(g) {
+			g.pool.metrics.refused.Inc()
+			return nil, Stats{}, flint.ErrTooBusy
+		}
+		g.mu.Lock()
+		if g.retired {
+			g.mu.Unlock()
+			return nil, Stats{}, errRetired
+		}
 	}
 	begin := time.Now()
-	wt := &waiter{make(chan grant, 1)}
-	g.waiting = append(g.waiting, wt)
+	if err := g.admit(begin); err != nil {
+		g.mu.Unlock()
+		g.pool.metrics.refused.Inc()
+		return nil, Stats{}, err
+	}
+	wt := &waiter{depth, make(chan grant, 1)}
+	g.waiting.push(wt, begin)
+	g.pool.queued.Add(1)
 	cold := len(g.workers) == 0
+	g.grantWaiting() // room may have come while the lock was not held
 	g.scale()
 	g.mu.Unlock()
+	w, err := g.wait(ctx, wt, begin)
+	return w, Stats{Cold: cold, Queue: time.Since(begin)}, err
+}
 
-	timer := time.NewTimer(g.pool.config.QueueTimeout)
+// wait returns what a waiter is granted.
+func (g *group) wait(ctx context.Context, wt *waiter, begin time.Time) (*worker, error) {
+	c := &g.pool.config
+	timer := time.NewTimer(min(c.PlaceTimeout, c.QueueTimeout))
 	defer timer.Stop()
 	for {
 		select {
 		case got := <-wt.granted:
-			return got.worker, Stats{Cold: cold, Queue: time.Since(begin)}, got.err
-		case <-timer.C:
+			return got.worker, got.err
+		case now := <-timer.C:
 			g.mu.Lock()
-			if g.starting > 0 { // a start is not a queue: it ends by itself
-				g.mu.Unlock()
-				timer.Reset(g.pool.config.QueueTimeout)
-				continue
-			}
+			starting, workers := g.starting, len(g.workers)
 			g.mu.Unlock()
-			g.pool.metrics.refused.Inc()
-			return nil, Stats{}, g.leave(wt, flint.ErrTooBusy)
+			left := c.QueueTimeout - now.Sub(begin)
+			switch {
+			case starting > 0: // a start is not a queue: it ends by itself
+				timer.Reset(c.PlaceTimeout)
+			case workers == 0: // others have all the places
+				g.pool.metrics.refused.Inc()
+				return g.leave(wt, flint.ErrTooBusy)
+			case left > 0:
+				timer.Reset(left)
+			default:
+				g.pool.metrics.refused.Inc()
+				return g.leave(wt, flint.ErrFunctionBusy)
+			}
 		case <-ctx.Done():
-			return nil, Stats{}, g.leave(wt, context.Cause(ctx))
+			return g.leave(wt, context.Cause(ctx))
 		}
 	}
 }
 
 // leave takes a waiter out of the queue, or gives back what it has just been granted.
-func (g *group) leave(wt *waiter, why error) error {
+func (g *group) leave(wt *waiter, why error) (*worker, error) {
 	g.mu.Lock()
-	i := slices.Index(g.waiting, wt)
-	if i >= 0 {
-		g.waiting = slices.Delete(g.waiting, i, i+1)
-	}
+	waited := g.dequeue(wt)
 	g.mu.Unlock()
-	if i < 0 {
+	if !waited {
 		if got := <-wt.granted; got.worker != nil {
 			g.release(got.worker, false)
 		}
 	}
-	return why
+	return nil, why
 }
 
-// free returns a worker with room: the first in line, so that the last ones become idle and go. One with an overdue call
-// may be stuck and about to be killed: it gets no others until it has shown that it is not.
+// dequeue takes a waiter out of the queue and reports whether it was there. The lock is held.
+func (g *group) dequeue(wt *waiter) bool {
+	if !g.waiting.remove(wt) {
+		return false
+	}
+	g.pool.queued.Add(-1)
+	return true
+}
+
+// refuseWaiting answers all who wait. The lock is held.
+func (g *group) refuseWaiting(err error) {
+	g.pool.queued.Add(-int64(g.waiting.clear(err)))
+}
+
+// take gives a call of a depth a slot, if there is one for it. The lock is held.
+func (g *group) take(depth int) *worker {
+	if len(g.workers) == 0 || g.inFlight >= g.limit(depth)*g.perWorker() {
+		return nil
+	}
+	if depth == 0 && g.inFlight >= g.ceiling.most() {
+		return nil
+	}
+	w := g.free()
+	if w != nil {
+		g.meter.change(g.inFlight, time.Now())
+		w.inFlight++
+		g.inFlight++
+	}
+	return w
+}
+
+// free returns a worker with room: the first in line, so that the last ones become idle and go; or while processors are
+// short the one with the fewest calls. One with an overdue call may be stuck and about to be killed: it gets no others
+// until it has shown that it is not.
 func (g *group) free() *worker {
+	var least *worker
+	most := g.perWorker()
 	for _, w := range g.workers {
-		if w.inFlight < w.concurrency && !w.draining && !w.spent && w.overdue <= 0 {
+		if w.inFlight >= min(w.concurrency, most) || !w.open() || w.overdue > 0 {
+			continue
+		}
+		if !g.hot && g.ceiling.limit == 0 {
 			return w
 		}
+		if least == nil || w.inFlight < least.inFlight {
+			least = w
+		}
 	}
-	return nil
+	return least
+}
+
+// open reports whether a worker takes further calls at all.
+func (w *worker) open() bool { return !w.draining && !w.leaving && !w.spent }
+
+// perWorker is how many calls one worker may have.
+func (g *group) perWorker() int {
+	if c := g.scaling.CallsPerWorker; c > 0 {
+		return min(c, g.concurrency)
+	}
+	return g.concurrency
+}
+
+// limit is how many workers the group may have for calls of a depth. Where the owner has not said it, calls from
+// functions may have some more than those from outside, and more the deeper they are: so the calls that a function waits
+// for find room although the functions that wait have taken all there was.
+func (g *group) limit(depth int) int {
+	if n := g.scaling.MaxWorkers; n > 0 {
+		return n
+	}
+	n := g.pool.config.MaxSerial
+	if g.perWorker() > 1 {
+		n = g.pool.config.MaxParallel
+	}
+	return n + depth*max(1, n/4)
 }
 
 // grantWaiting hands free slots to those who wait. The lock is held.
 func (g *group) grantWaiting() {
-	for len(g.waiting) > 0 {
-		w := g.free()
-		if w == nil {
-			return
+	for depth := maxDepth; depth >= 0; depth-- {
+		for wt := g.waiting.first(depth); wt != nil; wt = g.waiting.first(depth) {
+			w := g.take(depth)
+			if w == nil {
+				break
+			}
+			wt.granted <- grant{worker: w}
+			g.waiting.shift(depth)
+			g.pool.queued.Add(-1)
 		}
-		w.inFlight++
-		g.waiting[0].granted <- grant{worker: w}
-		g.waiting[0] = nil
-		g.waiting = g.waiting[1:]
 	}
 }
 
@@ -145,66 +240,86 @@ func (g *group) spend(w *worker) {
 func (g *group) release(w *worker, overdue bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	now := time.Now()
 	w.inFlight--
+	if !w.removed {
+		g.meter.change(g.inFlight, now)
+		g.meter.ended++
+		g.inFlight--
+	}
 	if overdue {
 		w.overdue-- // below zero for a moment, when the end overtakes suspect
 	}
-	if len(g.waiting) > 0 {
+	if g.waiting.n > 0 {
 		g.grantWaiting()
 	}
-	if w.inFlight == 0 {
-		w.idleSince = time.Now()
-		g.lastUse = w.idleSince
-		if w.spent {
-			w.draining = true
-			g.pool.tasks.Go(func() { w.kill("a call in it was given up and could not be stopped") })
-		} else if g.replaced {
-			g.drain(w)
-		}
+	if w.inFlight > 0 {
+		return
+	}
+	w.idleSince, g.lastUse = now, now
+	if g.scaling.KeepAlive == flint.KeepAliveLearned && g.inFlight == 0 {
+		g.function.arrivals.rest(g.lastUse)
+	}
+	switch {
+	case w.spent:
+		w.draining = true
+		g.pool.tasks.Go(func() { w.kill("a call in it was given up and could not be stopped") })
+	case w.leaving:
+		g.drain(w)
+	case g.replaced || len(g.workers) > g.limit(maxDepth):
+		g.tidy(w.idleSince)
+	case g.pool.wanting.Load() > 0: // somebody has no place on this node: an idle worker may give its
+		g.pool.arrange()
 	}
 }
 
-// scale starts workers for those who wait, as far as the limits allow. The lock is held.
-func (g *group) scale() {
-	limit := g.pool.workerLimit(g.concurrency)
-	for range wantStarts(len(g.waiting), g.starting, len(g.workers), g.concurrency, limit) {
-		if !g.pool.reserve() {
-			return
-		}
-		g.starting++
-		g.pool.tasks.Go(g.startOne)
-	}
-}
-
+// startOne starts a worker whose place is reserved.
 func (g *group) startOne() {
 	begin := time.Now()
 	w, err := g.pool.startBounded(g.target)
-	g.pool.metrics.started(g.target.Runtime.ID, time.Since(begin), err)
+	now := time.Now()
+	g.pool.metrics.started(g.target.Runtime.ID, now.Sub(begin), err)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.starting--
+	defer g.tellWatchers()
 	if err != nil {
 		g.pool.unreserve()
+		g.failures++
+		g.retry = now.Add(backoff(g.failures))
 		if g.starting == 0 { // nobody else comes for them
-			for _, wt := range g.waiting {
-				wt.granted <- grant{err: &StartError{err}}
+			if g.usable() == 0 {
+				g.refuseWaiting(&StartError{err})
 			}
-			g.waiting = nil
 		}
 		return
 	}
+	g.failures = 0
 	w.mu.Lock()
 	w.group = g
 	w.mu.Unlock()
-	w.idleSince = time.Now()
+	w.idleSince = now
 	g.concurrency = w.concurrency
 	g.workers = append(g.workers, w)
 	g.pool.tasks.Go(func() { g.watch(w) })
 	g.grantWaiting()
 	g.scale()
-	if (g.replaced || g.retired) && w.inFlight == 0 {
+	if g.retired {
 		g.drain(w)
+	} else if w.inFlight == 0 {
+		g.tidy(now)
 	}
+}
+
+// usable is how many workers take calls or will. The lock is held.
+func (g *group) usable() int {
+	n := 0
+	for _, w := range g.workers {
+		if w.open() {
+			n++
+		}
+	}
+	return n
 }
 
 // watch takes a worker out when it ends, for whatever reason.
@@ -226,7 +341,13 @@ func (g *group) watch(w *worker) {
 func (g *group) remove(w *worker) (expected bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.workers = slices.DeleteFunc(g.workers, func(o *worker) bool { return o == w })
+	if !w.removed {
+		w.removed = true
+		g.meter.change(g.inFlight, time.Now())
+		g.inFlight -= w.inFlight
+		g.workers = slices.DeleteFunc(g.workers, func(o *worker) bool { return o == w })
+		g.grantWaiting()
+	}
 	return w.draining
 }
 
@@ -239,31 +360,50 @@ func (g *group) drain(w *worker) {
 	g.pool.tasks.Go(w.drain)
 }
 
-// reap drains what has been idle for longer than the keep-alive, and reports whether the group holds nothing more.
-func (g *group) reap(now time.Time, keepAlive time.Duration) (empty bool) {
+// end refuses those who wait and kills the workers, because the function is gone.
+func (g *group) end(reason string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.retired, g.replaced = true, true
+	g.refuseWaiting(&EndedError{Reason: reason})
 	for _, w := range g.workers {
-		if w.inFlight == 0 && (g.replaced || now.Sub(w.idleSince) >= keepAlive) {
-			g.drain(w)
-		}
+		w.draining = true
+		w.kill(reason)
 	}
-	if len(g.workers) == 0 && g.starting == 0 && len(g.waiting) == 0 && (g.replaced || now.Sub(g.lastUse) >= keepAlive) {
-		g.retired = true
-	}
-	return g.retired
+	g.tellWatchers()
 }
 
-// idleWorker returns when the longest idle worker became idle, if there is one.
-func (g *group) idleWorker() (*worker, time.Time) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	var found *worker
-	var since time.Time
-	for _, w := range g.workers {
-		if w.inFlight == 0 && !w.draining && (found == nil || w.idleSince.Before(since)) {
-			found, since = w, w.idleSince
+// tellWatchers wakes those who wait for a start to be over. The lock is held.
+func (g *group) tellWatchers() {
+	for _, ch := range g.watchers {
+		close(ch)
+	}
+	g.watchers = nil
+}
+
+// await returns when the group has n workers that take calls, or none of its starts is under way any more, or ctx ends.
+func (g *group) await(ctx context.Context, n int) error {
+	for {
+		g.mu.Lock()
+		ready, starting := g.usable(), g.starting
+		var changed chan struct{}
+		if ready < n && starting > 0 {
+			changed = make(chan struct{})
+			g.watchers = append(g.watchers, changed)
+		}
+		g.mu.Unlock()
+		switch {
+		case changed == nil && ready > 0:
+			return nil
+		case changed == nil:
+			return errNotReady
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
 	}
-	return found, since
 }
+
+var errNotReady = errors.New("no worker could be made ready beforehand")

@@ -41,7 +41,10 @@ func newMetrics(r prometheus.Registerer, p *Pool) *metrics {
 	waiting := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "flint_stems", Help: "Stems that wait for a function."}, func() float64 {
 		return float64(p.stems.count())
 	})
-	r.MustRegister(m.starts, m.failures, m.crashes, m.refused, m.stemHits, live, waiting)
+	queued := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "flint_waiting_calls", Help: "Calls that wait for a worker."}, func() float64 {
+		return float64(p.queued.Load())
+	})
+	r.MustRegister(m.starts, m.failures, m.crashes, m.refused, m.stemHits, live, waiting, queued)
 	return m
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,13 +36,17 @@ type Config struct {
 	CacheDir string // unpacked packages
 	Logger   *slog.Logger
 	Registry prometheus.Registerer
+	Network  sandbox.Network // of workers
 
 	CacheBytes   int64         // bound of CacheDir [10 GiB]
 	MaxWorkers   int           // on this node [64]
 	MaxSerial    int           // of one function, for languages that serve one call at a time [4 per processor]
 	MaxParallel  int           // of one function, for languages that serve many [2 per processor]
 	QueueLength  int           // calls of one function that may wait [2000]
-	QueueTimeout time.Duration // how long a call waits for capacity [10 s]
+	QueueTotal   int           // calls of all functions that may wait [10000]
+	QueueTimeout time.Duration // how long a call waits for a worker of its function that is busy [10 s]
+	PlaceTimeout time.Duration // how long it waits when its function has none, because others have all the places [900 ms]
+	Linger       time.Duration // how long a worker of a replaced deployment stays for those who roll back [5 s]
 	KeepAlive    time.Duration // how long an idle worker stays [5 min]
 	StartTimeout time.Duration // from sandbox to ready [2 min]
 	CancelGrace  time.Duration // from a call's deadline to the death of its worker [2 s]
@@ -66,6 +71,9 @@ func (c *Config) setDefaults() {
 	num(&c.MaxSerial, 4*runtime.NumCPU())
 	num(&c.MaxParallel, 2*runtime.NumCPU())
 	num(&c.QueueLength, 2000)
+	num(&c.QueueTotal, 10_000)
+	set(&c.PlaceTimeout, 900*time.Millisecond)
+	set(&c.Linger, 5*time.Second)
 	set(&c.QueueTimeout, 10*time.Second)
 	set(&c.KeepAlive, 5*time.Minute)
 	set(&c.StartTimeout, 2*time.Minute)
@@ -85,10 +93,16 @@ type Pool struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 
-	mu       sync.Mutex
-	groups   map[string]*group
-	reserved int // workers that live or start
-	closed   bool
+	mu        sync.Mutex
+	functions map[functionKey]*function
+	reserved  int                  // workers that live or start
+	wants     map[*group]time.Time // who wants a place and since when
+	arranging bool                 // a goroutine gives and takes places
+	again     bool                 // it has to look once more
+	closed    bool
+
+	queued  atomic.Int64 // calls that wait for a worker
+	wanting atomic.Int64 // how many are in wants
 }
 
 // NewPool makes a pool and takes over its directories from an earlier run.
@@ -101,7 +115,7 @@ func NewPool(c Config) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pool{config: c, packages: cache, groups: map[string]*group{}, starts: make(chan struct{}, 2*runtime.NumCPU())}
+	p := &Pool{config: c, packages: cache, functions: map[functionKey]*function{}, wants: map[*group]time.Time{}, starts: make(chan struct{}, 2*runtime.NumCPU())}
 	p.ctx, p.cancel = context.WithCancel(context.Background()) //nolint:forbidigo // ended by Close
 	p.stems = &stems{pool: p, kinds: map[string]*stemKind{}}
 	p.metrics = newMetrics(c.Registry, p)
@@ -133,7 +147,7 @@ func (p *Pool) Do(ctx context.Context, t *Target, r *Request) (*Response, Output
 	var stats Stats
 	var err error
 	for c == nil { // a worker that ended between the two was not asked yet: another one may be
-		if w, stats, err = p.acquire(ctx, t); err != nil {
+		if w, stats, err = p.acquire(ctx, t, r.Depth); err != nil {
 			return nil, Output{}, err
 		}
 		c = w.begin()
@@ -160,150 +174,22 @@ func (p *Pool) Do(ctx context.Context, t *Target, r *Request) (*Response, Output
 	return resp, Output{}, nil
 }
 
-func (p *Pool) acquire(ctx context.Context, t *Target) (*worker, Stats, error) {
+func (p *Pool) acquire(ctx context.Context, t *Target, depth int) (*worker, Stats, error) {
 	for {
 		g := t.group.Load()
 		if g == nil {
 			var err error
-			if g, err = p.groupOf(t); err != nil {
+			if g, err = p.groupOf(t, true); err != nil {
 				return nil, Stats{}, err
 			}
 		}
-		w, stats, err := g.acquire(ctx)
+		w, stats, err := g.acquire(ctx, depth)
 		if errors.Is(err, errRetired) {
 			t.group.CompareAndSwap(g, nil)
 			continue
 		}
 		return w, stats, err
 	}
-}
-
-func (p *Pool) groupOf(t *Target) (*group, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		return nil, flint.ErrShuttingDown
-	}
-	g := p.groups[t.Key]
-	if g == nil {
-		g = &group{pool: p, target: t, concurrency: t.Runtime.Language.Worker.Concurrency, lastUse: time.Now()}
-		p.groups[t.Key] = g
-	}
-	g.setReplaced(false) // a deployment may come back
-	for _, o := range p.groups {
-		if o != g && o.target.Project == t.Project && o.target.Function == t.Function {
-			o.setReplaced(true)
-		}
-	}
-	t.group.Store(g)
-	return g, nil
-}
-
-// setReplaced says whether a newer target of the function exists. Then workers go as soon as they are idle.
-func (g *group) setReplaced(replaced bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.replaced = replaced
-	for _, w := range g.workers {
-		if replaced && w.inFlight == 0 {
-			g.drain(w)
-		}
-	}
-}
-
-// Forget ends the workers of a function that is gone; calls in them end with the reason.
-func (p *Pool) Forget(project flint.ProjectID, function flint.FunctionID, reason string) {
-	p.mu.Lock()
-	var gone []*group
-	for key, g := range p.groups {
-		if g.target.Project == project && g.target.Function == function {
-			gone = append(gone, g)
-			delete(p.groups, key)
-		}
-	}
-	p.mu.Unlock()
-	for _, g := range gone {
-		g.mu.Lock()
-		g.retired, g.replaced = true, true
-		for _, wt := range g.waiting {
-			wt.granted <- grant{err: &EndedError{Reason: reason}}
-		}
-		g.waiting = nil
-		for _, w := range g.workers {
-			w.draining = true
-			w.kill(reason)
-		}
-		g.mu.Unlock()
-	}
-}
-
-// workerLimit is how many workers one function may have.
-func (p *Pool) workerLimit(concurrency int) int {
-	if concurrency > 1 {
-		return p.config.MaxParallel
-	}
-	return p.config.MaxSerial
-}
-
-// reserve takes the right to have one more worker on this node; when the node is full it sends the worker away that has
-// been idle for longest, and says no: its place is taken when it is gone.
-func (p *Pool) reserve() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		return false
-	}
-	if p.reserved < p.config.MaxWorkers {
-		p.reserved++
-		return true
-	}
-	p.tasks.Go(p.evictIdle)
-	return false
-}
-
-func (p *Pool) evictIdle() {
-	var victim *worker
-	var owner *group
-	var since time.Time
-	for _, g := range p.snapshot() {
-		if w, s := g.idleWorker(); w != nil && (victim == nil || s.Before(since)) {
-			victim, owner, since = w, g, s
-		}
-	}
-	if victim == nil {
-		return
-	}
-	owner.mu.Lock()
-	defer owner.mu.Unlock()
-	if victim.inFlight == 0 {
-		owner.drain(victim)
-	}
-}
-
-// unreserve gives a place back and lets groups that wait for one try again.
-func (p *Pool) unreserve() {
-	p.mu.Lock()
-	p.reserved--
-	p.mu.Unlock()
-	p.tasks.Go(func() {
-		for _, g := range p.snapshot() {
-			g.mu.Lock()
-			if len(g.waiting) > 0 {
-				g.scale()
-			}
-			g.mu.Unlock()
-		}
-	})
-}
-
-func (p *Pool) snapshot() []*group {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	all := make([]*group, 0, len(p.groups))
-	for _, g := range p.groups {
-		all = append(all, g)
-	}
-	return all
 }
 
 // startBounded starts a worker when not too many others start.
@@ -317,8 +203,9 @@ func (p *Pool) startBounded(t *Target) (*worker, error) {
 	return p.start(p.ctx, t)
 }
 
-// Run reaps idle workers and stems until ctx ends.
+// Run sees to it that every function has the workers that it should have, no less and no more, until ctx ends.
 func (p *Pool) Run(ctx context.Context) error {
+	cpus := runtime.NumCPU()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -326,20 +213,14 @@ func (p *Pool) Run(ctx context.Context) error {
 		case now := <-tick.C:
 			p.reap(now)
 			p.stems.trim()
+			for _, g := range p.snapshot() {
+				g.watchLoad(now, cpus)
+			}
+			if p.wanting.Load() > 0 {
+				p.arrange()
+			}
 		case <-ctx.Done():
 			return nil
-		}
-	}
-}
-
-func (p *Pool) reap(now time.Time) {
-	for _, g := range p.snapshot() {
-		if g.reap(now, p.config.KeepAlive) {
-			p.mu.Lock()
-			if p.groups[g.target.Key] == g {
-				delete(p.groups, g.target.Key)
-			}
-			p.mu.Unlock()
 		}
 	}
 }
@@ -347,14 +228,15 @@ func (p *Pool) reap(now time.Time) {
 // Stems returns how many stems wait for a function.
 func (p *Pool) Stems() int { return p.stems.count() }
 
+// Waiting returns how many calls wait for a worker.
+func (p *Pool) Waiting() int { return int(p.queued.Load()) }
+
 // InFlight returns how many calls are in workers now.
 func (p *Pool) InFlight() int {
 	n := 0
 	for _, g := range p.snapshot() {
 		g.mu.Lock()
-		for _, w := range g.workers {
-			n += w.inFlight
-		}
+		n += g.inFlight
 		g.mu.Unlock()
 	}
 	return n
@@ -367,8 +249,8 @@ func (p *Pool) Close() {
 	p.mu.Unlock()
 	p.cancel()
 	p.stems.end()
-	for _, g := range p.snapshot() {
-		p.Forget(g.target.Project, g.target.Function, "the node is stopping")
+	for key := range p.all() {
+		p.Forget(key.project, key.function, "the node is stopping")
 	}
 	p.tasks.Wait()
 }

@@ -237,8 +237,8 @@ func TestAFullQueueIsSaid(t *testing.T) {
 		}()
 	}
 	for range 7 { // one has the worker; five are refused at once, two when their time in the queue is over
-		if err := <-results; !errors.Is(err, flint.ErrTooBusy) {
-			t.Errorf("got %v, want ErrTooBusy", err)
+		if err := <-results; !errors.Is(err, flint.ErrFunctionBusy) {
+			t.Errorf("got %v, want ErrFunctionBusy", err)
 		}
 	}
 	b.adapter.letGo()
@@ -249,7 +249,7 @@ func TestAFullQueueIsSaid(t *testing.T) {
 
 func TestANewTargetReplacesTheOld(t *testing.T) {
 	t.Parallel()
-	b := setup(t, 10, nil)
+	b := setup(t, 10, func(c *worker.Config) { c.Linger = time.Nanosecond })
 	first, second := b.target("one", map[string]string{"V": "1"}), b.target("two", map[string]string{"V": "2"})
 	if _, body, err := b.get(t.Context(), first, "/env?V", nil); err != nil || body != "1" {
 		t.Fatalf("%q, %v", body, err)

@@ -21,6 +21,8 @@ type Target struct {
 	Runtime    *runtimes.Runtime
 	Env        map[string]string
 	Size       flint.Specification
+	Scaling    flint.Scaling // not part of the key: it may change while workers live
+	Order      uint64        // larger for targets that were read later
 
 	group atomic.Pointer[group] // where its workers are; a shortcut past the pool's map
 }
@@ -36,6 +38,7 @@ type Request struct {
 	URL         string
 	Headers     []flint.Header // names in lower case, each once
 	Logging     bool
+	Depth       int // how many functions wait for this call in turn; 0: it came from outside
 	Body        []byte
 	More        io.Reader // what follows Body, when the whole is not in memory; nil: nothing
 	Begun       func()    // called when a worker has the call; nil: nobody asks

@@ -148,6 +148,9 @@ call("functions.get", f)
 call("functions.get", {"functionId": "nope"}, want=404)
 call("flint.updateFunctionDomain", f, {"corsOrigins": ["https://app.example.com"], "identifyCallers": True})
 call("flint.getFunctionDomain", f)
+call("flint.updateFunctionScaling", f, {"maxWorkers": 3, "keepAlive": "learned"})
+call("flint.updateFunctionScaling", f, {"minWarm": 4, "maxWorkers": 3}, want=400)
+call("flint.getFunctionScaling", f)
 
 for group, owner in (("functions", f), ("project", {})):
     made = call(f"{group}.createVariable", owner, {"variableId": "unique()", "key": "DESCRIBED", "value": "v"})
