@@ -168,7 +168,7 @@ func linger() error {
 
 // again starts the program once more in another mode, in a session of its own and without descriptors of this one.
 func (a *attacker) again(mode string) (*exec.Cmd, error) {
-	cmd := exec.Command(a.program, append(append([]string(nil), a.args...), mode, a.token, a.exchange)...)
+	cmd := exec.Command(a.program, append(append([]string(nil), a.args...), mode, a.token, a.exchange)...) //nolint:noctx // it is to outlive this
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	return cmd, cmd.Start()
 }
@@ -178,8 +178,7 @@ func result(err error) string {
 	if err == nil {
 		return "done"
 	}
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		if name := unix.ErrnoName(errno); name != "" {
 			return name
 		}

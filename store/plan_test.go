@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -40,25 +43,44 @@ func TestPlansFindTheSameRows(t *testing.T) {
 	s := mix(t)
 	var filters [][]flint.Query
 	for _, q := range []flint.Query{
-		{Method: "equal", Attribute: "status", Values: []any{"failed"}}, {Method: "equal", Attribute: "status", Values: []any{"completed"}},
-		{Method: "equal", Attribute: "status", Values: []any{"waiting", "failed", "waiting"}}, {Method: "equal", Attribute: "status", Values: []any{"failed", "completed"}},
-		{Method: "notEqual", Attribute: "status", Values: []any{"completed"}}, {Method: "notEqual", Attribute: "status", Values: []any{"failed"}},
-		{Method: "contains", Attribute: "status", Values: []any{"AIL"}}, {Method: "notContains", Attribute: "status", Values: []any{"compl"}},
-		{Method: "notEqual", Attribute: "trigger", Values: []any{"http"}}, {Method: "equal", Attribute: "trigger", Values: []any{"event"}},
-		{Method: "greaterThanEqual", Attribute: "responseStatusCode", Values: []any{404}}, {Method: "lessThan", Attribute: "responseStatusCode", Values: []any{404}},
-		{Method: "lessThanEqual", Attribute: "responseStatusCode", Values: []any{200}}, {Method: "between", Attribute: "responseStatusCode", Values: []any{201, 500}},
-		{Method: "notBetween", Attribute: "responseStatusCode", Values: []any{100, 404}}, {Method: "equal", Attribute: "responseStatusCode", Values: []any{999}},
-		{Method: "notEqual", Attribute: "requestMethod", Values: []any{"GET"}}, {Method: "regex", Attribute: "requestMethod", Values: []any{"^(POST|DEL)"}},
-		{Method: "equal", Attribute: "requestPath", Values: []any{"/orders/2", "/it's"}}, {Method: "startsWith", Attribute: "requestPath", Values: []any{"/ORD"}},
-		{Method: "endsWith", Attribute: "requestPath", Values: []any{"/"}}, {Method: "containsAll", Attribute: "requestPath", Values: []any{"order", "2"}},
-		{Method: "notStartsWith", Attribute: "requestPath", Values: []any{"/orders"}}, {Method: "isNotNull", Attribute: "requestPath"}, {Method: "isNull", Attribute: "requestPath"},
-		{Method: "greaterThan", Attribute: "duration", Values: []any{1.0}}, {Method: "greaterThanEqual", Attribute: "duration", Values: []any{1.0}},
-		{Method: "between", Attribute: "duration", Values: []any{0.5, 2.0}}, {Method: "equal", Attribute: "duration", Values: []any{3.5, 0.25}},
-		{Method: "equal", Attribute: "deploymentId", Values: []any{"d1"}}, {Method: "equal", Attribute: "deploymentId", Values: []any{"d0", "d2", "d7"}},
-		{Method: "equal", Attribute: "deploymentId", Values: []any{"d7"}}, {Method: "notEqual", Attribute: "deploymentId", Values: []any{"d1"}},
+		{Method: "equal", Attribute: "status", Values: []any{"failed"}},
+		{Method: "equal", Attribute: "status", Values: []any{"completed"}},
+		{Method: "equal", Attribute: "status", Values: []any{"waiting", "failed", "waiting"}},
+		{Method: "equal", Attribute: "status", Values: []any{"failed", "completed"}},
+		{Method: "notEqual", Attribute: "status", Values: []any{"completed"}},
+		{Method: "notEqual", Attribute: "status", Values: []any{"failed"}},
+		{Method: "contains", Attribute: "status", Values: []any{"AIL"}},
+		{Method: "notContains", Attribute: "status", Values: []any{"compl"}},
+		{Method: "notEqual", Attribute: "trigger", Values: []any{"http"}},
+		{Method: "equal", Attribute: "trigger", Values: []any{"event"}},
+		{Method: "greaterThanEqual", Attribute: "responseStatusCode", Values: []any{404}},
+		{Method: "lessThan", Attribute: "responseStatusCode", Values: []any{404}},
+		{Method: "lessThanEqual", Attribute: "responseStatusCode", Values: []any{200}},
+		{Method: "between", Attribute: "responseStatusCode", Values: []any{201, 500}},
+		{Method: "notBetween", Attribute: "responseStatusCode", Values: []any{100, 404}},
+		{Method: "equal", Attribute: "responseStatusCode", Values: []any{999}},
+		{Method: "notEqual", Attribute: "requestMethod", Values: []any{"GET"}},
+		{Method: "regex", Attribute: "requestMethod", Values: []any{"^(POST|DEL)"}},
+		{Method: "equal", Attribute: "requestPath", Values: []any{"/orders/2", "/it's"}},
+		{Method: "startsWith", Attribute: "requestPath", Values: []any{"/ORD"}},
+		{Method: "endsWith", Attribute: "requestPath", Values: []any{"/"}},
+		{Method: "containsAll", Attribute: "requestPath", Values: []any{"order", "2"}},
+		{Method: "notStartsWith", Attribute: "requestPath", Values: []any{"/orders"}},
+		{Method: "isNotNull", Attribute: "requestPath"},
+		{Method: "isNull", Attribute: "requestPath"},
+		{Method: "greaterThan", Attribute: "duration", Values: []any{1.0}},
+		{Method: "greaterThanEqual", Attribute: "duration", Values: []any{1.0}},
+		{Method: "between", Attribute: "duration", Values: []any{0.5, 2.0}},
+		{Method: "equal", Attribute: "duration", Values: []any{3.5, 0.25}},
+		{Method: "equal", Attribute: "deploymentId", Values: []any{"d1"}},
+		{Method: "equal", Attribute: "deploymentId", Values: []any{"d0", "d2", "d7"}},
+		{Method: "equal", Attribute: "deploymentId", Values: []any{"d7"}},
+		{Method: "notEqual", Attribute: "deploymentId", Values: []any{"d1"}},
 		{Method: "lessThan", Attribute: "$createdAt", Values: []any{time.UnixMilli(1_700_015_000_000)}},
-		{Method: "greaterThan", Attribute: "$sequence", Values: []any{1_700_015_000_000}}, {Method: "notBetween", Attribute: "$sequence", Values: []any{1_700_010_000_000, 1_700_015_000_000}},
-		{Method: "equal", Attribute: "$createdAt", Values: []any{time.UnixMilli(1_700_015_000_000)}}, {Method: "equal", Attribute: "$id", Values: []any{"e060", "e061"}},
+		{Method: "greaterThan", Attribute: "$sequence", Values: []any{1_700_015_000_000}},
+		{Method: "notBetween", Attribute: "$sequence", Values: []any{1_700_010_000_000, 1_700_015_000_000}},
+		{Method: "equal", Attribute: "$createdAt", Values: []any{time.UnixMilli(1_700_015_000_000)}},
+		{Method: "equal", Attribute: "$id", Values: []any{"e060", "e061"}},
 		{Method: "or", Values: []any{
 			flint.Query{Method: "equal", Attribute: "status", Values: []any{"failed"}}, flint.Query{Method: "equal", Attribute: "trigger", Values: []any{"event"}},
 		}},
@@ -73,13 +95,21 @@ func TestPlansFindTheSameRows(t *testing.T) {
 	filters = append(filters, nil)
 	for i, f := range filters {
 		for j, l := range []flint.List{
-			{}, {Orders: by("$createdAt", true)}, {Orders: by("$createdAt", true), NoTotal: true, Limit: 3, Offset: 2}, {Orders: by("duration", true), Limit: 9},
-			{Orders: by("duration", true), Limit: 5, Offset: 3, Cursor: "e080"}, {Orders: by("$id", false), Limit: 4}, {Cursor: "e060", Limit: 7},
-			{Cursor: "e060", Limit: 7, CursorBefore: true}, {Orders: by("$createdAt", true), Cursor: "e060", Limit: 7},
-			{Orders: by("$createdAt", true), Cursor: "e060", Limit: 7, CursorBefore: true}, {Orders: by("status", false), Cursor: "e060", Limit: 7},
-			{Orders: append(by("$createdAt", true), by("$id", false)...), Cursor: "e060", Limit: 7}, {Limit: 2, Offset: 1 << 62},
+			{},
+			{Orders: by("$createdAt", true)},
+			{Orders: by("$createdAt", true), NoTotal: true, Limit: 3, Offset: 2},
+			{Orders: by("duration", true), Limit: 9},
+			{Orders: by("duration", true), Limit: 5, Offset: 3, Cursor: "e080"},
+			{Orders: by("$id", false), Limit: 4},
+			{Cursor: "e060", Limit: 7},
+			{Cursor: "e060", Limit: 7, CursorBefore: true},
+			{Orders: by("$createdAt", true), Cursor: "e060", Limit: 7},
+			{Orders: by("$createdAt", true), Cursor: "e060", Limit: 7, CursorBefore: true},
+			{Orders: by("status", false), Cursor: "e060", Limit: 7},
+			{Orders: append(by("$createdAt", true), by("$id", false)...), Cursor: "e060", Limit: 7},
+			{Limit: 2, Offset: 1 << 62},
 		} {
-			if (i+j)%4 != 0 && len(f) > 1 { // enough of all there are
+			if (i+j)%5 != 0 && len(f) > 0 { // each condition with some of the lists, each list with some conditions
 				continue
 			}
 			l.Filters = f
@@ -249,5 +279,41 @@ func TestSearchFollowsFunctions(t *testing.T) {
 		if got := search("p", text); got != want {
 			t.Errorf("after changes: search for %q = %q, want %q", text, got, want)
 		}
+	}
+}
+
+// TestOlderStoresAreListed brings a store up to date that was filled before there were spans and an index for searches.
+func TestOlderStoresAreListed(t *testing.T) {
+	t.Parallel()
+	older := fstest.MapFS{}
+	names, err := fs.Glob(migrations(), "000[123]*.sql")
+	must(t, err)
+	for _, name := range names {
+		text, err := fs.ReadFile(migrations(), name)
+		must(t, err)
+		older[name] = &fstest.MapFile{Data: text}
+	}
+	path, ctx := filepath.Join(t.TempDir(), "flint.db"), t.Context()
+	db := openWriter(path)
+	conn, err := db.Conn(ctx)
+	must(t, err)
+	must(t, migrate(ctx, conn, older, path))
+	_, err = conn.ExecContext(ctx, `insert into projects values ('p', 'P', 1, 1);
+		insert into functions values ('p', 'f', 7, 0, 1, 1, 'An old one', 'node-22', true, true, '', 15, '', '', '', '', 0, '', 0, '', '{}');
+		insert into executions values ('e1', 7, 1700000000000, 1, 'd', 'http', 'failed', 'GET', '/', 500, 1, 0, '', '{}', '', '');
+		insert into executions values ('e2', 7, 1600000000000, 1, 'd', 'http', 'failed', 'GET', '/', 500, 1, 0, '', '{}', '', '')`)
+	must(t, err)
+	must(t, errors.Join(conn.Close(), db.Close()))
+
+	s, err := Open(ctx, Config{Path: path, Secret: secret(1)})
+	must(t, err)
+	t.Cleanup(func() { must(t, s.Close()) })
+	for _, f := range [][]flint.Query{where("deploymentId", "equal", "d"), where("status", "equal", "failed")} {
+		if all, total, err := s.Executions(ctx, "p", "f", flint.List{Filters: f}); err != nil || total != 2 || len(all) != 2 {
+			t.Errorf("Executions(%v) = %d of %d, %v", f, len(all), total, err)
+		}
+	}
+	if all, _, err := s.Functions(ctx, "p", flint.List{Search: "old"}); err != nil || len(all) != 1 {
+		t.Errorf("Functions() = %d, %v", len(all), err)
 	}
 }

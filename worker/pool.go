@@ -36,6 +36,7 @@ type Config struct {
 	CacheDir string // unpacked packages
 	Logger   *slog.Logger
 	Registry prometheus.Registerer
+	Network  sandbox.Network // of workers
 
 	CacheBytes   int64         // bound of CacheDir [10 GiB]
 	MaxWorkers   int           // on this node [64]
