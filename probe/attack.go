@@ -146,8 +146,14 @@ func (a *attacker) suffer(stdout io.Writer) error {
 	if err := json.NewEncoder(stdout).Encode(v); err != nil {
 		return err
 	}
-	_, _ = io.Copy(io.Discard, a.stdin) // until it is killed
-	return nil
+	for {
+		if _, err := a.stdin.ReadString('\n'); err != nil {
+			return nil //nolint:nilerr // nobody asks any more
+		}
+		if err := a.say("", "alive"); err != nil {
+			return err
+		}
+	}
 }
 
 func parseVictim(line string) (v victim, err error) {

@@ -123,14 +123,16 @@ func (b *box) tell(p plan) error {
 	return err
 }
 
-// alive says whether the sandbox has not ended by itself.
-func (b *box) alive() bool {
-	select {
-	case <-b.box.Done():
-		return false
-	default:
-		return true
+// answer asks the victim whether it still lives.
+func (b *box) answer(ctx context.Context) string {
+	if _, err := b.box.Stdin().Write([]byte("\n")); err != nil {
+		return "dead"
 	}
+	o, err := b.observe(ctx)
+	if err != nil {
+		return "dead"
+	}
+	return o.Got
 }
 
 // ended waits for the end of a sandbox that should come to one.

@@ -186,7 +186,7 @@ func (p *probe) settle(ctx context.Context, mode string, b *box) error {
 	case modeProcessor:
 		p.note("processor", p.throttled())
 	case modeAttack:
-		p.note("other-kill", map[bool]string{true: "alive", false: "dead"}[p.victim.alive()])
+		p.note("other-kill", p.victim.answer(ctx))
 		if err := b.close(); err != nil {
 			return err
 		}
