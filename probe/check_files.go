@@ -115,7 +115,7 @@ func exists(name string) string {
 const connectTimeout = time.Second
 
 func connects(network, addr string) string {
-	conn, err := net.DialTimeout(network, addr, connectTimeout)
+	conn, err := net.DialTimeout(network, addr, connectTimeout) //nolint:noctx // it has a deadline
 	if err == nil {
 		_ = conn.Close()
 		return "connected to " + addr

@@ -27,7 +27,7 @@ type host struct {
 	name         string
 }
 
-var namespaceNames = []string{"user", "pid", "mnt", "ipc", "uts", "cgroup", "net"}
+var namespaceNames = []string{"user", "pid", "mnt", "ipc", "uts", "cgroup", "net"} //nolint:gochecknoglobals // read only
 
 // openHost makes it below dir.
 func openHost(ctx context.Context, dir, token string) (h *host, err error) {
@@ -37,7 +37,7 @@ func openHost(ctx context.Context, dir, token string) (h *host, err error) {
 			h.close()
 		}
 	}()
-	if err := os.WriteFile(h.file, []byte(secretMark+token), 0o644); err != nil { //nolint:gosec // what keeps the attacker out is to be the sandbox
+	if err := os.WriteFile(h.file, []byte(secretMark+token), 0o644); err != nil { // what keeps the attacker out is to be the sandbox
 		return nil, err
 	}
 	if h.name, err = os.Hostname(); err != nil {
@@ -58,7 +58,7 @@ func openHost(ctx context.Context, dir, token string) (h *host, err error) {
 			h.ports = append(h.ports, tcp.AddrPort())
 		}
 	}
-	return h, os.Chmod(h.socketPath, 0o666) //nolint:gosec // as above
+	return h, os.Chmod(h.socketPath, 0o666) // as above
 }
 
 func (h *host) close() {

@@ -86,11 +86,11 @@ func (p *probe) prepare(ctx context.Context) (err error) {
 	// Everybody may pass, and write what the attacker sees: what keeps it from doing so is to be the sandbox.
 	for d, mode := range map[string]os.FileMode{"": 0o755, "exchange": 0o777, "exchange/code": 0o777, "package": 0o777, "victim": 0o755, "victim/code": 0o755} {
 		d = filepath.Join(p.dir, d)
-		if err := errors.Join(os.MkdirAll(d, 0o755), os.Chmod(d, mode)); err != nil { //nolint:gosec // see above
+		if err := errors.Join(os.MkdirAll(d, 0o755), os.Chmod(d, mode)); err != nil { // see above
 			return err
 		}
 	}
-	if err := os.WriteFile(filepath.Join(p.dir, "package", "main.js"), []byte("// of the probe\n"), 0o644); err != nil { //nolint:gosec // see above
+	if err := os.WriteFile(filepath.Join(p.dir, "package", "main.js"), []byte("// of the probe\n"), 0o644); err != nil { // see above
 		return err
 	}
 	p.host, err = openHost(ctx, p.dir, p.token)

@@ -23,8 +23,10 @@ func without(kind specs.LinuxNamespaceType) func(*specs.Spec) {
 
 // weaknesses are sandboxes that lack one protection each, with the checks that see it.
 func weaknesses(t *testing.T) []weakness {
-	all := []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_KILL", "CAP_SETGID", "CAP_SETUID", "CAP_NET_BIND_SERVICE", "CAP_NET_RAW",
-		"CAP_NET_ADMIN", "CAP_SYS_ADMIN", "CAP_SYS_CHROOT", "CAP_SYS_PTRACE", "CAP_MKNOD", "CAP_SYS_BOOT", "CAP_SYS_NICE", "CAP_SYS_RESOURCE"}
+	all := []string{
+		"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_KILL", "CAP_SETGID", "CAP_SETUID", "CAP_NET_BIND_SERVICE", "CAP_NET_RAW",
+		"CAP_NET_ADMIN", "CAP_SYS_ADMIN", "CAP_SYS_CHROOT", "CAP_SYS_PTRACE", "CAP_MKNOD", "CAP_SYS_BOOT", "CAP_SYS_NICE", "CAP_SYS_RESOURCE",
+	}
 	leak, err := os.Open(os.DevNull)
 	if err != nil {
 		t.Fatal(err)
@@ -131,7 +133,7 @@ func TestChecksSee(t *testing.T) {
 func impossible(t *testing.T) map[string]string {
 	t.Helper()
 	why := map[string]string{}
-	var header = unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
 	if err := unix.Capget(&header, &data[0]); err != nil {
 		t.Fatal(err)

@@ -60,6 +60,6 @@ func askFloor(ctx context.Context, c config.Config, driver sandbox.Driver, logge
 	if r.Grade.Below(c.SandboxFloor) {
 		return fmt.Errorf("--sandbox-floor=%s: the sandbox is below it, %s (flint probe tells more)", c.SandboxFloor, r.Summary())
 	}
-	logger.Info("sandbox probed", slog.String("grade", string(r.Grade)), slog.Int("held", r.Held), slog.Int("not_protected", r.Unprotected), slog.Int("open", r.Open))
+	logger.InfoContext(ctx, "sandbox probed", slog.String("grade", string(r.Grade)), slog.Int("held", r.Held), slog.Int("not_protected", r.Unprotected), slog.Int("open", r.Open))
 	return nil
 }

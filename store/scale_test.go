@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -62,16 +61,31 @@ func scaleCases() []scaleCase {
 		values            []any
 		open              string
 	}{
-		{"status", "equal", []any{"failed"}, ""}, {"status", "equal", []any{"completed"}, ""}, {"status", "equal", []any{"waiting"}, ""},
-		{"status", "equal", []any{"waiting", "processing", "failed"}, ""}, {"status", "notEqual", []any{"completed"}, ""},
+		{"status", "equal", []any{"failed"}, ""},
+		{"status", "equal", []any{"completed"}, ""},
+		{"status", "equal", []any{"waiting"}, ""},
+		{"status", "equal", []any{"waiting", "processing", "failed"}, ""},
+		{"status", "notEqual", []any{"completed"}, ""},
 		{"status", "notEqual", []any{"failed"}, ""},
-		{"trigger", "equal", []any{"schedule"}, ""}, {"trigger", "equal", []any{"event"}, ""}, {"trigger", "equal", []any{"http"}, ""},
-		{"requestMethod", "equal", []any{"DELETE"}, ""}, {"requestMethod", "equal", []any{"POST"}, ""}, {"requestMethod", "equal", []any{"GET"}, ""},
-		{"responseStatusCode", "equal", []any{503}, ""}, {"responseStatusCode", "equal", []any{502}, ""}, {"responseStatusCode", "equal", []any{200}, ""},
-		{"responseStatusCode", "greaterThanEqual", []any{500}, ""}, {"responseStatusCode", "between", []any{501, 502}, ""},
-		{"requestPath", "equal", []any{"/rare"}, ""}, {"requestPath", "equal", []any{"/orders/7"}, ""}, {"requestPath", "equal", []any{"/"}, ""},
-		{"deploymentId", "equal", []any{"d7"}, ""}, {"deploymentId", "equal", []any{"none"}, ""},
-		{"duration", "greaterThan", []any{14.0}, ""}, {"duration", "greaterThan", []any{5.0}, ""}, {"duration", "lessThan", []any{1.0}, ""},
+		{"trigger", "equal", []any{"schedule"}, ""},
+		{"trigger", "equal", []any{"event"}, ""},
+		{"trigger", "equal", []any{"http"}, ""},
+		{"requestMethod", "equal", []any{"DELETE"}, ""},
+		{"requestMethod", "equal", []any{"POST"}, ""},
+		{"requestMethod", "equal", []any{"GET"}, ""},
+		{"responseStatusCode", "equal", []any{503}, ""},
+		{"responseStatusCode", "equal", []any{502}, ""},
+		{"responseStatusCode", "equal", []any{200}, ""},
+		{"responseStatusCode", "greaterThanEqual", []any{500}, ""},
+		{"responseStatusCode", "between", []any{501, 502}, ""},
+		{"requestPath", "equal", []any{"/rare"}, ""},
+		{"requestPath", "equal", []any{"/orders/7"}, ""},
+		{"requestPath", "equal", []any{"/"}, ""},
+		{"deploymentId", "equal", []any{"d7"}, ""},
+		{"deploymentId", "equal", []any{"none"}, ""},
+		{"duration", "greaterThan", []any{14.0}, ""},
+		{"duration", "greaterThan", []any{5.0}, ""},
+		{"duration", "lessThan", []any{1.0}, ""},
 		{"requestPath", "contains", []any{"rar"}, "a part of a text is looked for in every one"},
 		{"requestPath", "contains", []any{"orders"}, "a part of a text is looked for in every one"},
 		{"requestPath", "startsWith", []any{"/rar"}, "case does not count, so that the order of an index is of no use"},
@@ -162,9 +176,7 @@ func fillScale(ctx context.Context, tb testing.TB, s *Store) {
 // and shows the statements with their plans. It fails where a list costs more than the bound or reads a table from end
 // to end.
 func BenchmarkScale(b *testing.B) {
-	dir, err := os.MkdirTemp("", "flint-scale-")
-	must(b, err)
-	b.Cleanup(func() { must(b, os.RemoveAll(dir)) })
+	dir := b.TempDir()
 	s, err := Open(b.Context(), Config{Path: dir + "/flint.db", Secret: secret(1)})
 	must(b, err)
 	b.Cleanup(func() { must(b, s.Close()) })

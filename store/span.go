@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,7 +87,7 @@ func (s *Store) withinSpans(ctx context.Context, scope []any, filters []flint.Qu
 		if q.Attribute != "deploymentId" || q.Method != "equal" {
 			continue
 		}
-		c := &compiler{args: scope[:len(scope):len(scope)]}
+		c := &compiler{args: slices.Clip(scope)}
 		names := make([]string, len(q.Values))
 		for i, v := range q.Values {
 			names[i] = c.bind(v)

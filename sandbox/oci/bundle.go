@@ -89,8 +89,12 @@ func (s *running) config(mounts []mount) *specs.Spec {
 		Linux: &specs.Linux{
 			UIDMappings: s.user.mappings(), GIDMappings: s.user.mappings(),
 			Namespaces: []specs.LinuxNamespace{
-				{Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace},
-				{Type: specs.MountNamespace}, {Type: specs.UserNamespace}, {Type: specs.CgroupNamespace},
+				{Type: specs.PIDNamespace},
+				{Type: specs.IPCNamespace},
+				{Type: specs.UTSNamespace},
+				{Type: specs.MountNamespace},
+				{Type: specs.UserNamespace},
+				{Type: specs.CgroupNamespace},
 			},
 			RootfsPropagation: "rslave", // else crun cuts off what is shared with the stage
 			MaskedPaths:       sandbox.MaskedPaths(),

@@ -20,7 +20,7 @@ func TestStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := map[string]bool{}
-	for _, e := range strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00") {
+	for e := range strings.SplitSeq(strings.TrimSuffix(string(out), "\x00"), "\x00") {
 		if !strings.HasPrefix(e, "PWD=") {
 			got[e] = true
 		}

@@ -36,7 +36,7 @@ func open(t testing.TB, name string) *Driver {
 }
 
 func TestDriver(t *testing.T) {
-	for _, name := range strings.Fields(runtimeNames) {
+	for name := range strings.FieldsSeq(runtimeNames) {
 		t.Run(name, func(t *testing.T) {
 			d := open(t, name)
 			found := d.Findings(t.Context())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path"
@@ -85,7 +86,7 @@ func (s *running) end() {
 	for deadline := time.Now().Add(endTimeout); ; {
 		left := time.Until(deadline)
 		if left <= 0 {
-			s.driver.log.Error("a sandbox does not end", "sandbox", s.spec.ID, "pid", s.pid)
+			s.driver.log.Error("a sandbox does not end", slog.String("sandbox", s.spec.ID), slog.Int("pid", s.pid))
 			return
 		}
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(s.pidfd), Events: unix.POLLIN}}, int(left.Milliseconds())+1)
@@ -257,7 +258,7 @@ func (s *running) remove() error {
 	s.group.Kill()
 	r := s.driver.runtime
 	log := path.Join(stage.Root, s.spec.ID, "log")
-	cmd := exec.Command(r.path, r.remove(stateDir, log, s.spec.ID)...)
+	cmd := exec.Command(r.path, r.remove(stateDir, log, s.spec.ID)...) //nolint:noctx // it has a deadline of its own
 	cmd.Env, cmd.Dir = []string{runtimePath}, "/"
 	if err := s.onLauncher(cmd.Start); err != nil {
 		return fmt.Errorf("run %s: %w", r.path, err)

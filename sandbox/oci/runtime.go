@@ -63,7 +63,7 @@ func parseVersion(text string) (kind, version string) {
 }
 
 func ask(program string) (string, error) {
-	cmd := exec.Command(program, "--version")
+	cmd := exec.Command(program, "--version") //nolint:noctx // it has a deadline of its own
 	var out strings.Builder
 	cmd.Stdout = &out
 	if err := cmd.Start(); err != nil {

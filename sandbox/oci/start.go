@@ -185,7 +185,7 @@ func (s *running) launch(inside *os.File) error {
 		files = append(files, leak, leak) // the first process inside uses the number of the first for itself
 	}
 	args := d.runtime.run(stateDir, s.bundle()+"/log", s.bundle(), s.bundle()+"/pid", s.spec.ID, len(files))
-	cmd := exec.Command(d.runtime.path, args...)
+	cmd := exec.Command(d.runtime.path, args...) //nolint:noctx // it ends when the sandbox is closed
 	cmd.Env, cmd.Dir = []string{runtimePath}, "/"
 	cmd.ExtraFiles = files
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.io.Theirs[0], s.io.Theirs[1], s.io.Theirs[2]
