@@ -53,6 +53,7 @@ type Config struct {
 	Endpoint string   // of the API, as builds reach it
 	Region   string   // [default]
 	Environ  []string // KEY=value of the node's own environment that builds get: proxies, registries, certificates
+	Network  sandbox.Network
 
 	MaxSource   int64         // bytes of an upload [30,000,000]
 	MaxOutput   int64         // bytes of a package [2,000,000,000]

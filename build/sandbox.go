@@ -95,7 +95,7 @@ func (j *job) spec(id string, size flint.Specification) sandbox.Spec {
 		},
 		Stdout: j.log, Stderr: j.log,
 		Limits:  sandbox.Limits{CPUs: size.CPUs, Memory: int64(size.Memory) << 20, Processes: 2048, Files: 16384, Tmp: 4 << 30},
-		Network: sandbox.NetworkHost,
+		Network: c.Network,
 	}
 	for _, tree := range t.Trees {
 		spec.Mounts = append(spec.Mounts, sandbox.Mount{Source: tree.Source, Target: tree.Target})

@@ -54,7 +54,7 @@ func diagnose(cmd *cobra.Command, c config.Config, format string) error {
 	defer os.RemoveAll(scratch)
 	inScratch := c
 	inScratch.Data = scratch
-	driver, err := server.OpenSandbox(inScratch, slog.New(slog.DiscardHandler))
+	driver, err := server.OpenSandbox(cmd.Context(), inScratch, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		findings = append(findings, finding{"sandbox", false, true, err.Error()})
 	} else {

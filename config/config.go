@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -66,6 +67,12 @@ type Config struct {
 
 	Environment    string
 	ResponseFormat string
+
+	Network      string
+	NetworkRange netip.Prefix
+	NetworkAllow []netip.Prefix
+	NetworkDeny  []netip.Prefix
+	NetworkPorts []int
 
 	LogLevel  string
 	LogFormat string
@@ -132,6 +139,12 @@ func (c *Config) Settings() []Setting {
 		{"bubblewrap", "FLINT_BUBBLEWRAP", nil, "", "path of bwrap; empty: looked for on the path", &c.Bubblewrap},
 		{"oci-runtime", "FLINT_OCI_RUNTIME", nil, "", "name or path of runc, crun or runsc for --sandbox=oci; empty: the first of them on the path", &c.OCIRuntime},
 		{"sandbox-floor", "FLINT_SANDBOX_FLOOR", nil, "", "worst grade of flint probe with which the node starts: A, B, C or D; empty: it does not ask", &c.SandboxFloor},
+
+		{"network", "FLINT_NETWORK", nil, "auto", "network of functions and builds: isolated is one of their own for each, without the host and private networks; host is the host's; none leaves functions the API alone; auto is isolated where the machine can, else host with a warning", &c.Network},
+		{"network-range", "FLINT_NETWORK_RANGE", nil, "198.18.0.0/16", "IPv4 network, of /12 to /24, that isolated networks have their addresses in; nodes of one machine share it", &c.NetworkRange},
+		{"network-allow", "FLINT_NETWORK_ALLOW", nil, "none", "IPv4 networks that isolated functions and builds reach although they are private, separated by commas; the longest prefix that holds an address decides. An address of the machine itself must be named by itself", &c.NetworkAllow},
+		{"network-deny", "FLINT_NETWORK_DENY", nil, "none", "IPv4 networks that they do not reach, separated by commas", &c.NetworkDeny},
+		{"network-ports", "FLINT_NETWORK_PORTS", nil, "", "ports of the machine's own 127.0.0.1 that isolated functions and builds reach on theirs, separated by commas: a database, for example", &c.NetworkPorts},
 
 		{"environment", "FLINT_ENVIRONMENT", []string{"_APP_ENV"}, "production", "production, or development: errors of the API carry their causes, also those that are nobody's business", &c.Environment},
 		{"response-format", "FLINT_RESPONSE_FORMAT", []string{"_APP_SYSTEM_RESPONSE_FORMAT"}, "", "version whose shapes clients get who do not say one, such as 1.8.0; empty: the newest", &c.ResponseFormat},
@@ -250,6 +263,18 @@ func (s *Setting) set(value string) (err error) {
 				*t = append(*t, part)
 			}
 		}
+	case *[]int:
+		*t = nil
+		for part := range strings.SplitSeq(value, ",") {
+			if part = strings.TrimSpace(part); part == "" {
+				continue
+			}
+			n, err := strconv.Atoi(part)
+			if err != nil || n < 0 {
+				return fmt.Errorf("%q is not a whole number of at least 0", part)
+			}
+			*t = append(*t, n)
+		}
 	case *[]netip.Addr:
 		*t = nil
 		for part := range strings.SplitSeq(value, ",") {
@@ -262,6 +287,12 @@ func (s *Setting) set(value string) (err error) {
 			}
 			*t = append(*t, a.Unmap())
 		}
+	case *netip.Prefix:
+		p, err := netip.ParsePrefix(value)
+		if err != nil {
+			return fmt.Errorf("%q is not a network such as 10.0.0.0/8", value)
+		}
+		*t = p.Masked()
 	case *[]netip.Prefix:
 		*t = nil
 		for part := range strings.SplitSeq(value, ",") {
@@ -302,6 +333,9 @@ func (c *Config) check() error {
 	if c.SandboxFloor != "" && c.Sandbox == "none" {
 		return fmt.Errorf("--sandbox-floor=%s: --sandbox=none is below every floor", c.SandboxFloor)
 	}
+	if err := c.checkNetwork(); err != nil {
+		return err
+	}
 	if (c.BootstrapProject == "") != (c.BootstrapKey == "") {
 		return fmt.Errorf("FLINT_BOOTSTRAP_PROJECT and FLINT_BOOTSTRAP_KEY go together")
 	}
@@ -333,6 +367,38 @@ func (c *Config) check() error {
 	var err error
 	c.Data, err = filepath.Abs(c.Data)
 	return err
+}
+
+// checkNetwork says what no network can be made from.
+func (c *Config) checkNetwork() error {
+	if !slices.Contains([]string{"auto", "isolated", "host", "none"}, c.Network) {
+		return fmt.Errorf("--network=%s: auto, isolated, host and none are possible", c.Network)
+	}
+	if c.Sandbox == "none" && (c.Network == "isolated" || c.Network == "none") {
+		return fmt.Errorf("--network=%s: without a sandbox functions have the host's network", c.Network)
+	}
+	if r := c.NetworkRange; !r.Addr().Is4() || r.Bits() < 12 || r.Bits() > 24 {
+		return fmt.Errorf("--network-range=%s: it must be an IPv4 network of /12 to /24", r)
+	}
+	for _, p := range c.NetworkPorts {
+		if p == 0 || p > 65535 || p == 53 {
+			return fmt.Errorf("--network-ports: %d is no port that can be shown to functions", p)
+		}
+	}
+	if len(c.NetworkPorts) > 32 {
+		return fmt.Errorf("--network-ports: %d ports are more than 32", len(c.NetworkPorts))
+	}
+	for name, list := range map[string][]netip.Prefix{"allow": c.NetworkAllow, "deny": c.NetworkDeny} {
+		for _, p := range list {
+			if !p.Addr().Is4() {
+				return fmt.Errorf("--network-%s: %s is not an IPv4 network, and isolated functions have no IPv6", name, p)
+			}
+		}
+		if len(list) > 100 {
+			return fmt.Errorf("--network-%s: %d networks are more than 100", name, len(list))
+		}
+	}
+	return nil
 }
 
 // readFile reads KEY=value lines. Empty lines and those that begin with # are passed over; quotes around a value go.
@@ -369,8 +435,12 @@ func (c *Config) Write(w io.Writer) error {
 		switch t := s.target.(type) {
 		case *[]string:
 			value = strings.Join(*t, ",")
+		case *[]int:
+			value = strings.Trim(strings.Join(strings.Fields(fmt.Sprint(*t)), ","), "[]")
 		case *[]netip.Addr:
 			value = list(*t)
+		case *netip.Prefix:
+			value = t.String()
 		case *[]netip.Prefix:
 			value = cmp.Or(list(*t), "none")
 		case *string:

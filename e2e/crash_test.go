@@ -57,7 +57,7 @@ func TestAKilledWorker(t *testing.T) {
 func TestAKilledNode(t *testing.T) {
 	data := t.TempDir()
 	runs := newRunCounter(t)
-	n := launch(t, data)
+	n := launch(t, data, runs.Flag())
 	f := n.Deploy(t, node.Function{ID: "ledger", Runtime: runtime(t, n, "node"), Entrypoint: "index.js", Timeout: 30, Execute: []string{"any"}},
 		map[string]string{"COUNTER": runs.URL}, map[string]string{"index.js": read(t, "functions/count.js")})
 	for round := range 3 {
@@ -68,7 +68,7 @@ func TestAKilledNode(t *testing.T) {
 		n.Kill()
 		l.stop()
 		begun := time.Now()
-		n = launch(t, data)
+		n = launch(t, data, runs.Flag())
 		t.Logf("round %d: the node was back after %s", round, time.Since(begun).Round(time.Millisecond))
 		l.balance(t, n, f, runs)
 		if e, err := n.Execute(t.Context(), f.ID, node.Call{}); err != nil || e.Code != 200 {
@@ -82,9 +82,9 @@ func TestAKilledNode(t *testing.T) {
 }
 
 // launch starts a node on a data directory. What is not stopped by the test is killed at its end.
-func launch(t *testing.T, data string) *node.Node {
+func launch(t *testing.T, data string, flags ...string) *node.Node {
 	t.Helper()
-	n, err := node.Launch(t.Context(), node.Options{Data: data})
+	n, err := node.Launch(t.Context(), node.Options{Data: data, Args: flags})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +165,7 @@ func TestAKilledNodeLeavesNothing(t *testing.T) {
 func TestStoppingUnderLoad(t *testing.T) {
 	data := t.TempDir()
 	runs := newRunCounter(t)
-	n := launch(t, data)
+	n := launch(t, data, runs.Flag())
 	f := n.Deploy(t, node.Function{ID: "stopped", Runtime: runtime(t, n, "node"), Entrypoint: "index.js", Timeout: 30, Execute: []string{"any"}},
 		map[string]string{"COUNTER": runs.URL}, map[string]string{"index.js": read(t, "functions/count.js")})
 	l := startLoad(n, f)
@@ -179,7 +179,7 @@ func TestStoppingUnderLoad(t *testing.T) {
 	for _, refusal := range l.refusals {
 		t.Errorf("a call was answered with %s", refusal)
 	}
-	n = launch(t, data)
+	n = launch(t, data, runs.Flag())
 	l.balance(t, n, f, runs)
 	var list struct {
 		Total int `json:"total"`

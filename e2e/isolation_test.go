@@ -3,6 +3,9 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -102,6 +105,7 @@ func TestIsolation(t *testing.T) {
 	})
 	t.Run("sees only its own processes and environment", func(t *testing.T) { s.seesOnlyItself(t) })
 	t.Run("cannot reach the node's sockets", func(t *testing.T) { s.cannotReachSockets(t) })
+	t.Run("has a network of its own", func(t *testing.T) { s.hasItsOwnNetwork(t) })
 }
 
 // seesOnlyItself looks through /proc from inside.
@@ -159,6 +163,43 @@ func (s *spy) cannotReachSockets(t *testing.T) {
 		return reached`)
 	if reached, ok := value.([]any); !ok || len(reached) > 0 {
 		t.Errorf("the function reached %v (%s)", value, failure)
+	}
+}
+
+// hasItsOwnNetwork tries the ports of the host, and the API's.
+func (s *spy) hasItsOwnNetwork(t *testing.T) {
+	if !strings.Contains(doctor(t, s.node), "ok  network") {
+		t.Skip("this machine gives sandboxes no network of their own")
+	}
+	secret := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "of the host") }))
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp4", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret.Listener = l
+	secret.Start()
+	t.Cleanup(secret.Close)
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	_, nodePort, _ := net.SplitHostPort(s.node.Addr)
+	_, metrics, _ := net.SplitHostPort(s.node.Metrics)
+	urls := []string{"http://127.0.0.1:" + port, "http://127.0.0.1:" + metrics + "/metrics", "http://169.254.169.254/latest/meta-data/"}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && !n.IP.IsLoopback() {
+			urls = append(urls, "http://"+net.JoinHostPort(n.IP.String(), port), "http://"+net.JoinHostPort(n.IP.String(), nodePort)+"/v1/health/version")
+		}
+	}
+	for _, u := range urls {
+		if value, failure := s.run(t, fmt.Sprintf("return String((await fetch(%q, { signal: AbortSignal.timeout(5000) })).status)", u)); failure == "" {
+			t.Errorf("the function reaches %s: %v", u, value)
+		}
+	}
+	value, failure := s.run(t, "return (await fetch(process.env.APPWRITE_FUNCTION_API_ENDPOINT + '/health/version')).status")
+	if value != 200.0 {
+		t.Errorf("the API answers %v (%s)", value, failure)
 	}
 }
 

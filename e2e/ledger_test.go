@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -30,6 +31,11 @@ func newRunCounter(t *testing.T) *runCounter {
 	}))
 	t.Cleanup(c.Close)
 	return c
+}
+
+// Flag is the flag of a node whose functions are to reach the counter.
+func (c *runCounter) Flag() string {
+	return "--network-ports=" + c.URL[strings.LastIndexByte(c.URL, ':')+1:]
 }
 
 func (c *runCounter) of(id string) int {

@@ -16,8 +16,8 @@ import (
 // TestDeletingAFunctionEndsItsExecutions deletes a function while it runs, for callers of every kind.
 func TestDeletingAFunctionEndsItsExecutions(t *testing.T) {
 	t.Parallel()
-	n := shared.get(t)
 	runs := newRunCounter(t)
+	n := node.Start(t, node.Options{Args: []string{runs.Flag()}})
 	f := n.Deploy(t, node.Function{ID: "deleted", Runtime: runtime(t, n, "node"), Entrypoint: "deleted.js", Execute: []string{"any"}, Timeout: 60},
 		map[string]string{"COUNTER": runs.URL}, map[string]string{"deleted.js": read(t, "functions/count.js")})
 	const path, accepted = "/?ms=50000", 3

@@ -123,7 +123,7 @@ func (a *attacker) attackAll() error {
 // suffer is the victim: it opens what it has, says where, and waits.
 func (a *attacker) suffer(stdout io.Writer) error {
 	v := victim{Abstract: "@flint-probe-victim-" + a.token, File: "/tmp/flint-probe-" + a.token, Key: 0x666c6e74}
-	if err := os.WriteFile(v.File, []byte(os.Getenv("SECRET")), 0o666); err != nil { //nolint:forbidigo // everybody in its sandbox may read it
+	if err := os.WriteFile(v.File, []byte(os.Getenv("SECRET")), 0o666); err != nil { //nolint:gosec,forbidigo // everybody in its sandbox may read it
 		return err
 	}
 	defer os.Remove(v.File)
@@ -168,7 +168,7 @@ func linger() error {
 
 // again starts the program once more in another mode, in a session of its own and without descriptors of this one.
 func (a *attacker) again(mode string) (*exec.Cmd, error) {
-	cmd := exec.Command(a.program, append(append([]string(nil), a.args...), mode, a.token, a.exchange)...) //nolint:noctx // what it survives is the question
+	cmd := exec.Command(a.program, append(append([]string(nil), a.args...), mode, a.token, a.exchange)...) //nolint:noctx // it is to outlive this
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	return cmd, cmd.Start()
 }

@@ -123,7 +123,7 @@ func namespaceChecks() []Check {
 		"net":    {"network interfaces of its own", "it reaches what the host reaches, and the host itself"},
 	}
 	var checks []Check
-	for _, n := range namespaceNames {
+	for _, n := range namespaceNames() {
 		c := Check{
 			Name: n + "-namespace", Tries: "compares its " + n + " namespace with the host's: has it " + why[n][0] + "?", Why: why[n][1],
 			Grave: Serious, network: n == "net",

@@ -102,7 +102,7 @@ func (a *attacker) takeProcesses() string {
 		}
 	}()
 	for range 2 * a.plan.Processes {
-		cmd := exec.Command("sleep", "60") //nolint:noctx // it is killed above
+		cmd := exec.Command("sleep", "60") //nolint:noctx // it is ended below
 		if err := cmd.Start(); err != nil {
 			return result(err)
 		}

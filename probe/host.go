@@ -27,7 +27,7 @@ type host struct {
 	name         string
 }
 
-var namespaceNames = []string{"user", "pid", "mnt", "ipc", "uts", "cgroup", "net"} //nolint:gochecknoglobals // read only
+func namespaceNames() []string { return []string{"user", "pid", "mnt", "ipc", "uts", "cgroup", "net"} }
 
 // openHost makes it below dir.
 func openHost(ctx context.Context, dir, token string) (h *host, err error) {
@@ -43,7 +43,7 @@ func openHost(ctx context.Context, dir, token string) (h *host, err error) {
 	if h.name, err = os.Hostname(); err != nil {
 		return nil, err
 	}
-	for _, n := range namespaceNames {
+	for _, n := range namespaceNames() {
 		if h.namespaces[n], err = os.Readlink("/proc/self/ns/" + n); err != nil {
 			return nil, fmt.Errorf("namespaces of the host: %w", err)
 		}
@@ -58,7 +58,7 @@ func openHost(ctx context.Context, dir, token string) (h *host, err error) {
 			h.ports = append(h.ports, tcp.AddrPort())
 		}
 	}
-	return h, os.Chmod(h.socketPath, 0o666) // as above
+	return h, os.Chmod(h.socketPath, 0o666)
 }
 
 func (h *host) close() {

@@ -48,7 +48,7 @@ const (
 )
 
 // secretMark begins what the victim keeps to itself.
-const secretMark = "flint-probe-secret-"
+const secretMark = "flint-probe-secret-" //nolint:gosec // nobody keeps anything with it
 
 // Run attacks. The error says that the probe could not be made; what it found is in the report.
 func Run(ctx context.Context, cfg Config) (_ *Report, err error) {
@@ -86,11 +86,11 @@ func (p *probe) prepare(ctx context.Context) (err error) {
 	// Everybody may pass, and write what the attacker sees: what keeps it from doing so is to be the sandbox.
 	for d, mode := range map[string]os.FileMode{"": 0o755, "exchange": 0o777, "exchange/code": 0o777, "package": 0o777, "victim": 0o755, "victim/code": 0o755} {
 		d = filepath.Join(p.dir, d)
-		if err := errors.Join(os.MkdirAll(d, 0o755), os.Chmod(d, mode)); err != nil { // see above
+		if err := errors.Join(os.MkdirAll(d, 0o755), os.Chmod(d, mode)); err != nil {
 			return err
 		}
 	}
-	if err := os.WriteFile(filepath.Join(p.dir, "package", "main.js"), []byte("// of the probe\n"), 0o644); err != nil { // see above
+	if err := os.WriteFile(filepath.Join(p.dir, "package", "main.js"), []byte("// of the probe\n"), 0o644); err != nil {
 		return err
 	}
 	p.host, err = openHost(ctx, p.dir, p.token)

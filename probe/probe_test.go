@@ -1,8 +1,11 @@
 package probe
 
 import (
+	"flag"
+	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"flint/sandbox"
@@ -78,6 +81,76 @@ func openBubblewrap(t *testing.T) *bubblewrap.Driver {
 		t.Skip("bubblewrap is not installed (on Debian: apt-get install bubblewrap)")
 	}
 	return closing[*bubblewrap.Driver](t)(bubblewrap.New(bubblewrap.Config{RunDir: t.TempDir()}))
+}
+
+var update = flag.Bool("update", false, "write the table in docs/security.md")
+
+// TestDocumentIsTheTable wants docs/security.md to end with the table of checks.
+func TestDocumentIsTheTable(t *testing.T) {
+	const file, mark = "../docs/security.md", "<!-- written by go test ./probe -update -->\n"
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	prose, table, ok := strings.Cut(string(b), mark)
+	if !ok {
+		t.Fatalf("%s has no line %s", file, mark)
+	}
+	var want strings.Builder
+	area := ""
+	for _, c := range Checks() {
+		if c.Area != area {
+			area = c.Area
+			fmt.Fprintf(&want, "\n### %s\n\n| check | attempt | why it matters | if open |\n|---|---|---|---|\n", strings.ToUpper(area[:1])+area[1:])
+		}
+		fmt.Fprintf(&want, "| `%s` | %s | %s | %s |\n", c.Name, c.Tries, c.Why, [...]string{Minor: "C", Serious: "D", Grave: "F"}[c.Grave])
+	}
+	if *update {
+		if err := os.WriteFile(file, []byte(prose+mark+want.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	} else if table != want.String() {
+		t.Errorf("%s is not what the table says: run go test ./probe -update", file)
+	}
+}
+
+// TestChecksAreTold wants each check to have a name of its own and all its words.
+func TestChecksAreTold(t *testing.T) {
+	names := map[string]bool{}
+	for _, c := range Checks() {
+		if names[c.Name] {
+			t.Errorf("%s is there twice", c.Name)
+		}
+		names[c.Name] = true
+		if c.Area == "" || c.Tries == "" || c.Why == "" || c.Grave == 0 || c.judge == nil && len(c.want) == 0 {
+			t.Errorf("%s does not say all: %+v", c.Name, c)
+		}
+	}
+}
+
+func TestGrade(t *testing.T) {
+	for _, tt := range []struct {
+		results []Result
+		want    Grade
+	}{
+		{nil, "A"},
+		{[]Result{{Verdict: Held, grave: Grave}}, "A"},
+		{[]Result{{Verdict: Unprotected, grave: Grave}, {Verdict: Held}}, "B"},
+		{[]Result{{Verdict: Open, grave: Minor}, {Verdict: Unprotected, grave: Grave}}, "C"},
+		{[]Result{{Verdict: Open, grave: Serious}, {Verdict: Open, grave: Minor}}, "D"},
+		{[]Result{{Verdict: Open, grave: Grave}, {Verdict: Open, grave: Minor}}, "F"},
+	} {
+		r := &Report{Grade: "A"}
+		for _, res := range tt.results {
+			r.count(res)
+		}
+		if r.Grade != tt.want {
+			t.Errorf("grade of %v = %s, want %s", tt.results, r.Grade, tt.want)
+		}
+	}
+	if Grade("B").Below("B") || Grade("A").Below("C") || !Grade("D").Below("C") || Grade("F").Below("") {
+		t.Error("Below() is wrong")
+	}
 }
 
 // TestEverythingHolds probes both drivers with a network that is nobody else's, and with the host's.

@@ -15,6 +15,10 @@ import (
 // show has to be among the mounts of the spec there.
 var ErrNoBind = errors.New("the host cannot mount into a running sandbox")
 
+// ErrNoNetwork is wrapped by the error of [Driver.Start] on hosts that cannot give a sandbox the network that the spec
+// asks for.
+var ErrNoNetwork = errors.New("the host cannot give a sandbox this network")
+
 // Driver starts sandboxes. Drivers are safe for concurrent use.
 type Driver interface {
 	// Start starts spec.Args in a new sandbox and returns once the process tree exists; what the process itself does
@@ -88,9 +92,21 @@ type Network int
 
 // The policies.
 const (
-	NetworkNone Network = iota // its own loopback only
-	NetworkHost                // what the host reaches
+	NetworkNone     Network = iota // its own loopback only
+	NetworkHost                    // what the host reaches
+	NetworkNode                    // its own loopback, and on it what the node offers
+	NetworkInternet                // that, and what the driver's policy lets through: the internet, but not the host's neighbourhood
+	NetworkBuild                   // that, and the proxies and registries that the node was told of
 )
+
+// String names the policy.
+func (n Network) String() string {
+	names := [...]string{"none", "host", "node", "internet", "build"}
+	if n < 0 || int(n) >= len(names) {
+		return fmt.Sprintf("network %d", int(n))
+	}
+	return names[n]
+}
 
 // Exit says how a process ended.
 type Exit struct {

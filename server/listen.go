@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,10 +19,6 @@ import (
 	"flint/internal/http1"
 	"flint/internal/runner"
 	"flint/proxy"
-	"flint/sandbox"
-	"flint/sandbox/bubblewrap"
-	"flint/sandbox/oci"
-	"flint/sandbox/process"
 )
 
 // webServer is what serveHTTP needs of a server.
@@ -79,28 +74,6 @@ func serveMetrics(ctx context.Context, addr string, registry *prometheus.Registr
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
 	return runner.Service{Name: "metrics", Run: serveHTTP(l, newHTTP(mux), 5*time.Second)}, nil
-}
-
-// Driver is a sandbox driver that holds something of the host.
-type Driver interface {
-	sandbox.Driver
-	io.Closer
-}
-
-type plainDriver struct{ sandbox.Driver }
-
-func (plainDriver) Close() error { return nil }
-
-// OpenSandbox opens the driver that the settings name.
-func OpenSandbox(c config.Config, logger *slog.Logger) (Driver, error) {
-	switch c.Sandbox {
-	case "none":
-		logger.Warn("functions run without a sandbox: they can read and do whatever this process can")
-		return plainDriver{process.New()}, nil
-	case "oci":
-		return oci.New(oci.Config{Runtime: c.OCIRuntime, RunDir: filepath.Join(c.Data, "sandbox"), Logger: logger})
-	}
-	return bubblewrap.New(bubblewrap.Config{Bubblewrap: c.Bubblewrap, RunDir: filepath.Join(c.Data, "sandbox"), Logger: logger})
 }
 
 // NewLogger makes the logger that the settings describe, writing to w.

@@ -10,7 +10,6 @@ import (
 
 	"flint/config"
 	"flint/probe"
-	"flint/sandbox"
 )
 
 // ProbeCommand is how the program is started to be the attacker in a sandbox.
@@ -28,7 +27,7 @@ func Probe(ctx context.Context, c config.Config, logger *slog.Logger) (_ *probe.
 	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
 	inScratch := c
 	inScratch.Data = scratch // a node that runs keeps its own directories
-	driver, err := OpenSandbox(inScratch, logger)
+	driver, err := OpenSandbox(ctx, inScratch, logger, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +35,7 @@ func Probe(ctx context.Context, c config.Config, logger *slog.Logger) (_ *probe.
 	return attack(ctx, c, driver)
 }
 
-func attack(ctx context.Context, c config.Config, driver sandbox.Driver) (*probe.Report, error) {
+func attack(ctx context.Context, c config.Config, driver *Sandbox) (*probe.Report, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -45,11 +44,11 @@ func attack(ctx context.Context, c config.Config, driver sandbox.Driver) (*probe
 	if err != nil {
 		return nil, err
 	}
-	return probe.Run(ctx, probe.Config{Driver: driver, Network: sandbox.NetworkHost, Program: program, Args: ProbeCommand(), Data: data})
+	return probe.Run(ctx, probe.Config{Driver: driver, Network: driver.Functions, Program: program, Args: ProbeCommand(), Data: data})
 }
 
 // askFloor probes the sandbox when a floor is set, and refuses what is below it.
-func askFloor(ctx context.Context, c config.Config, driver sandbox.Driver, logger *slog.Logger) error {
+func askFloor(ctx context.Context, c config.Config, driver *Sandbox, logger *slog.Logger) error {
 	if c.SandboxFloor == "" {
 		return nil
 	}

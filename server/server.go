@@ -80,7 +80,8 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	if err != nil {
 		return err
 	}
-	driver, err := OpenSandbox(c, logger)
+	inside := newInbound(listener.Addr())
+	driver, err := OpenSandbox(ctx, c, logger, inside)
 	if err != nil {
 		return err
 	}
@@ -105,7 +106,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	authenticator := auth.New(auth.Config{Project: db.Project, Key: db.KeyBySecret, Signer: signer})
 
 	pool, err := worker.NewPool(worker.Config{
-		Driver: driver, Files: files, Blobs: blobs, Logger: logger, Registry: registry,
+		Driver: driver, Network: driver.Functions, Files: files, Blobs: blobs, Logger: logger, Registry: registry,
 		RunDir: filepath.Join(c.Data, "run"), CacheDir: filepath.Join(c.Data, "packages"),
 		MaxWorkers: c.MaxWorkers, KeepAlive: c.KeepAlive,
 	})
@@ -121,7 +122,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	builder, err := build.New(build.Config{
 		Store: db, Blobs: blobs, Driver: driver, Files: files, Runtimes: catalog, Signer: signer, Logger: logger, Registry: registry, Built: pool.Warm,
 		WorkDir: filepath.Join(c.Data, "builds"), CacheDir: filepath.Join(c.Data, "build-cache"), SeedDir: filepath.Join(c.Data, "seeds"),
-		Node: node, Endpoint: c.Endpoint, Region: c.Region, Environ: config.Environ(c.BuildEnvironment),
+		Node: node, Endpoint: c.Endpoint, Region: c.Region, Network: driver.Builds, Environ: config.Environ(c.BuildEnvironment),
 		MaxSource: c.MaxSource, MaxOutput: c.MaxOutput, Timeout: c.BuildTimeout, Concurrency: c.BuildConcurrency,
 	})
 	if err != nil {
@@ -162,7 +163,10 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	if err := errors.Join(invoker.Settle(ctx), builder.Settle(ctx)); err != nil {
 		return err
 	}
-	services := []runner.Service{{Name: "http", Run: serveHTTP(listener, newFront(front, logger), c.StopTimeout)}}
+	services := []runner.Service{
+		{Name: "http", Run: serveHTTP(listener, newFront(front, logger), c.StopTimeout)},
+		{Name: "http of sandboxes", Run: serveHTTP(inside, newHTTP(front), c.StopTimeout)},
+	}
 	operator, err := listenAdmin(c.Data)
 	if err != nil {
 		return err

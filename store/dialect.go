@@ -19,7 +19,8 @@ import (
 	"flint"
 )
 
-// This file is the only one that knows which database it is. The rest speaks what SQLite and PostgreSQL share.
+// This file, and the schema's files named *.sqlite.sql, are the only ones that know which database it is. The rest speaks
+// what SQLite and PostgreSQL share.
 
 const (
 	beginText    = "begin immediate"

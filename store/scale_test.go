@@ -176,8 +176,7 @@ func fillScale(ctx context.Context, tb testing.TB, s *Store) {
 // and shows the statements with their plans. It fails where a list costs more than the bound or reads a table from end
 // to end.
 func BenchmarkScale(b *testing.B) {
-	dir := b.TempDir()
-	s, err := Open(b.Context(), Config{Path: dir + "/flint.db", Secret: secret(1)})
+	s, err := Open(b.Context(), Config{Path: b.TempDir() + "/flint.db", Secret: secret(1)})
 	must(b, err)
 	b.Cleanup(func() { must(b, s.Close()) })
 	must(b, s.CreateProject(b.Context(), &flint.Project{ID: "p"}))

@@ -87,7 +87,7 @@ func (s *Store) withinSpans(ctx context.Context, scope []any, filters []flint.Qu
 		if q.Attribute != "deploymentId" || q.Method != "equal" {
 			continue
 		}
-		c := &compiler{args: slices.Clip(scope)}
+		c := &compiler{args: slices.Clone(scope)}
 		names := make([]string, len(q.Values))
 		for i, v := range q.Values {
 			names[i] = c.bind(v)

@@ -57,10 +57,8 @@ type worker struct {
 	leaving     bool // no new calls: it goes after those that it has
 	removed     bool // from its group
 	idleSince   time.Time
-	served      int           // calls ended since it was looked at
-	looked      time.Time     // when that was
+	looked      time.Time     // when its load was looked at
 	used        time.Duration // processor time until then
-	ceiling     int           // calls that it should have at most while it is short of processor time; 0: it is not
 	onEnd       func()        // lets go of the package
 }
 

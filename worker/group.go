@@ -30,6 +30,9 @@ type group struct {
 	lastUse     time.Time
 	prepared    int // workers that are kept until held, because they will be needed
 	held        time.Time
+	meter       meter
+	ceiling     ceiling
+	looked      time.Time // when its load was looked at
 	pace        int       // calls that ended within the last second
 	failures    int       // starts that failed since one succeeded
 	retry       time.Time // no start without a call before
@@ -146,8 +149,12 @@ func (g *group) take(depth int) *worker {
 	if len(g.workers) == 0 || g.inFlight >= g.limit(depth)*g.perWorker() {
 		return nil
 	}
+	if depth == 0 && g.inFlight >= g.ceiling.most() {
+		return nil
+	}
 	w := g.free()
 	if w != nil {
+		g.meter.change(g.inFlight, time.Now())
 		w.inFlight++
 		g.inFlight++
 	}
@@ -161,10 +168,10 @@ func (g *group) free() *worker {
 	var least *worker
 	most := g.perWorker()
 	for _, w := range g.workers {
-		if w.inFlight >= w.room(most) || !w.open() || w.overdue > 0 {
+		if w.inFlight >= min(w.concurrency, most) || !w.open() || w.overdue > 0 {
 			continue
 		}
-		if !g.hot {
+		if !g.hot && g.ceiling.limit == 0 {
 			return w
 		}
 		if least == nil || w.inFlight < least.inFlight {
@@ -176,14 +183,6 @@ func (g *group) free() *worker {
 
 // open reports whether a worker takes further calls at all.
 func (w *worker) open() bool { return !w.draining && !w.leaving && !w.spent }
-
-// room is how many calls a worker may have.
-func (w *worker) room(most int) int {
-	if w.ceiling > 0 {
-		return min(w.concurrency, most, w.ceiling)
-	}
-	return min(w.concurrency, most)
-}
 
 // perWorker is how many calls one worker may have.
 func (g *group) perWorker() int {
@@ -240,9 +239,11 @@ func (g *group) spend(w *worker) {
 func (g *group) release(w *worker, overdue bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	now := time.Now()
 	w.inFlight--
-	w.served++
 	if !w.removed {
+		g.meter.change(g.inFlight, now)
+		g.meter.ended++
 		g.inFlight--
 	}
 	if overdue {
@@ -254,8 +255,7 @@ func (g *group) release(w *worker, overdue bool) {
 	if w.inFlight > 0 {
 		return
 	}
-	w.idleSince = time.Now()
-	g.lastUse = w.idleSince
+	w.idleSince, g.lastUse = now, now
 	if g.scaling.KeepAlive == flint.KeepAliveLearned && g.inFlight == 0 {
 		g.function.arrivals.rest(g.lastUse)
 	}
@@ -342,6 +342,7 @@ func (g *group) remove(w *worker) (expected bool) {
 	defer g.mu.Unlock()
 	if !w.removed {
 		w.removed = true
+		g.meter.change(g.inFlight, time.Now())
 		g.inFlight -= w.inFlight
 		g.workers = slices.DeleteFunc(g.workers, func(o *worker) bool { return o == w })
 		g.grantWaiting()

@@ -36,6 +36,7 @@ type Config struct {
 	CacheDir string // unpacked packages
 	Logger   *slog.Logger
 	Registry prometheus.Registerer
+	Network  sandbox.Network // of workers
 
 	CacheBytes   int64         // bound of CacheDir [10 GiB]
 	MaxWorkers   int           // on this node [64]
@@ -213,7 +214,7 @@ func (p *Pool) Run(ctx context.Context) error {
 			p.reap(now)
 			p.stems.trim()
 			for _, g := range p.snapshot() {
-				g.watchCPU(now, cpus)
+				g.watchLoad(now, cpus)
 			}
 			if p.wanting.Load() > 0 {
 				p.arrange()

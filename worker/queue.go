@@ -115,7 +115,7 @@ type pressure struct {
 	rate     float64       // calls a second that leave the queue; 0: not known
 	standing time.Duration // for how long somebody has been waiting
 	workers  int           // that the function may have
-	starting bool          // workers are on their way: the rate says little
+	starting bool          // workers are on their way: it will soon be faster
 }
 
 const (
@@ -136,9 +136,11 @@ func (p pressure) admits(most int) (ok bool, retry time.Duration) {
 	switch {
 	case p.waiting >= most:
 		return false, retry
-	case p.rate <= 0 || p.starting || p.waiting < p.workers:
+	case p.waiting < p.workers, p.rate <= 0 && p.standing < stamina:
 		return true, 0
-	case p.standing < burst:
+	case p.rate <= 0: // nobody has left for seconds
+		return false, retry
+	case p.standing < burst, p.starting:
 		return expected <= stamina.Seconds(), retry
 	}
 	return expected <= patience.Seconds(), retry

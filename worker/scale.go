@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"math"
 	"time"
 
 	"flint"
@@ -44,12 +43,6 @@ func isHot(used float64, size flint.Specification) bool {
 	}
 	return used >= hotAbove*top && used <= hotBelow*top
 }
-
-// ceiling is how many calls a hot worker should have at once, which ends rate calls a second: more would not be served
-// sooner, and take longer to be done with.
-func ceiling(rate float64) int { return max(minCeiling, int(math.Ceil(rate*patience.Seconds()))) }
-
-const minCeiling = 8
 
 // backoff is how long after so many failures in a row no worker is started that nobody waits for.
 func backoff(failures int) time.Duration {
@@ -159,11 +152,17 @@ func (g *group) reap(now time.Time) (empty bool) {
 	return g.retired
 }
 
-// watchCPU looks at what the workers use, spreads calls over them when they are short of processor time, and starts
-// another one when that helps. Hosts that do not account for processor time have no hot workers.
-func (g *group) watchCPU(now time.Time, cpus int) {
+// watchLoad looks at what the workers do: it spreads calls over them when they are short of processor time, starts another
+// one when that helps, and finds out how many calls they can serve. Hosts that do not account for processor time have no
+// hot workers.
+func (g *group) watchLoad(now time.Time, cpus int) {
 	g.mu.Lock()
 	all := append([]*worker(nil), g.workers...)
+	if len(all) == 0 {
+		g.pace = 0
+		g.mu.Unlock()
+		return
+	}
 	g.mu.Unlock()
 	used := make([]time.Duration, len(all))
 	for i, w := range all {
@@ -171,26 +170,31 @@ func (g *group) watchCPU(now time.Time, cpus int) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.pace = 0
 	l := load{inFlight: g.inFlight, starting: g.starting, limit: g.limit(0), cpus: cpus}
 	for i, w := range all {
-		passed, spent, served := now.Sub(w.looked).Seconds(), used[i]-w.used, w.served
+		passed, spent := now.Sub(w.looked).Seconds(), used[i]-w.used
 		first := w.looked.IsZero()
-		g.pace += served
-		w.looked, w.used, w.served = now, used[i], 0
+		w.looked, w.used = now, used[i]
 		if w.removed || !w.open() {
 			continue
 		}
 		l.workers++
-		w.ceiling = 0
 		if !first && passed > 0 && isHot(spent.Seconds()/passed, g.target.Size) {
 			l.hot++
-			w.ceiling = ceiling(float64(served) / passed)
 		}
 	}
 	g.hot = l.hot > 0
 	if l.wantForCPU() && g.pool.reserveSpare() {
 		g.startReserved()
+	}
+	passed := now.Sub(g.looked)
+	first := g.looked.IsZero()
+	g.looked, g.pace = now, g.meter.ended
+	mean, rate := g.meter.read(g.inFlight, max(passed, time.Millisecond), now)
+	if !first {
+		g.ceiling.look(flow{
+			rate: rate, mean: mean, inFlight: g.inFlight, waiting: g.waiting.n, workers: max(1, l.workers), hot: l.workers > 0 && l.hot == l.workers,
+		})
 	}
 	g.grantWaiting()
 }

@@ -84,7 +84,7 @@ func (p *Pool) spec(w *worker, rt *runtimes.Runtime, size flint.Specification) s
 		},
 		Stdout: w, Stderr: w,
 		Limits:  limits(size),
-		Network: sandbox.NetworkHost,
+		Network: p.config.Network,
 	}
 	if rt.Language.Worker.Exec != "" {
 		s.Args, s.Stdin = []string{"/bin/sh"}, true

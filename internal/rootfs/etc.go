@@ -30,7 +30,7 @@ var etcDirs = []string{ //nolint:gochecknoglobals // read only
 
 // etcFiles are copied, because a name in /etc is often replaced as a whole and a mount would keep the old file.
 var etcFiles = []string{ //nolint:gochecknoglobals // read only
-	"resolv.conf", "ld.so.cache", "ld.so.conf", "localtime", "mime.types", "protocols", "services", "os-release",
+	ResolvConf, "ld.so.cache", "ld.so.conf", "localtime", "mime.types", "protocols", "services", "os-release",
 	"ssl/openssl.cnf", "ssl/cert.pem", "pki/tls/cert.pem", "pki/tls/openssl.cnf",
 }
 
@@ -56,6 +56,26 @@ type Etc struct {
 type stamp struct {
 	modified time.Time
 	size     int64
+}
+
+// The host's name servers are no good to a sandbox with a network of its own. It sees the second file instead of the
+// first, which leads to NameServer on its own loopback.
+const (
+	ResolvConf    = "resolv.conf"
+	OwnResolvConf = "resolv.own.conf"
+	NameServer    = "127.0.0.53"
+)
+
+// ownResolver keeps what else the host's file says.
+func ownResolver(host []byte) []byte {
+	var b strings.Builder
+	b.WriteString("nameserver " + NameServer + "\n")
+	for line := range strings.Lines(string(host)) {
+		if f := strings.Fields(line); len(f) > 0 && (f[0] == "search" || f[0] == "domain" || f[0] == "options") {
+			b.WriteString(strings.Join(f, " ") + "\n")
+		}
+	}
+	return []byte(b.String())
 }
 
 // OpenEtc makes the directory dir, or takes over what an earlier life left in it.
@@ -102,6 +122,11 @@ func (b *Etc) Refresh() ([]string, error) {
 		if err := b.put(name, text); err != nil {
 			return nil, err
 		}
+		if name == ResolvConf {
+			if err := b.write(OwnResolvConf, ownResolver(text)); err != nil {
+				return nil, err
+			}
+		}
 		b.copied[name] = s
 	}
 	return slices.Clone(b.names), nil
@@ -110,8 +135,19 @@ func (b *Etc) Refresh() ([]string, error) {
 // Dir is where the files are on the host.
 func (b *Etc) Dir() string { return b.dir }
 
-// put replaces a file by renaming, so that no sandbox reads half of it.
+// put writes a file that sandboxes have in /etc.
 func (b *Etc) put(name string, text []byte) error {
+	if err := b.write(name, text); err != nil {
+		return err
+	}
+	if !slices.Contains(b.names, name) {
+		b.names = append(b.names, name)
+	}
+	return nil
+}
+
+// write replaces a file by renaming, so that no sandbox reads half of it.
+func (b *Etc) write(name string, text []byte) error {
 	to := filepath.Join(b.dir, name)
 	for dir := filepath.Dir(to); dir != b.dir; dir = filepath.Dir(dir) {
 		if err := errors.Join(os.MkdirAll(dir, 0o755), os.Chmod(dir, 0o755)); err != nil {
@@ -119,11 +155,5 @@ func (b *Etc) put(name string, text []byte) error {
 		}
 	}
 	tmp := to + ".new"
-	if err := errors.Join(os.WriteFile(tmp, text, 0o644), os.Chmod(tmp, 0o644), os.Rename(tmp, to)); err != nil { //nolint:gosec // the names are those of this file
-		return err
-	}
-	if !slices.Contains(b.names, name) {
-		b.names = append(b.names, name)
-	}
-	return nil
+	return errors.Join(os.WriteFile(tmp, text, 0o644), os.Chmod(tmp, 0o644), os.Rename(tmp, to)) //nolint:gosec // the names are those of this file
 }

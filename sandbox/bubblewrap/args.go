@@ -65,7 +65,11 @@ func options(spec sandbox.Spec, v view, source func(int) string) []string {
 	}
 	a = append(a, "--ro-bind", v.etc, rootfs.Inside)
 	for _, f := range v.files {
-		a = append(a, "--symlink", path.Join(rootfs.Inside, f), path.Join("/etc", f))
+		to := f
+		if _, own := classOf(spec.Network); own && f == rootfs.ResolvConf {
+			to = rootfs.OwnResolvConf
+		}
+		a = append(a, "--symlink", path.Join(rootfs.Inside, to), path.Join("/etc", f))
 	}
 	a = append(a, "--proc", "/proc")
 	for _, m := range v.masks {

@@ -23,6 +23,7 @@ import (
 
 	"flint/internal/cgroup"
 	"flint/internal/guard"
+	"flint/internal/network"
 	"flint/internal/rootfs"
 	"flint/internal/seccomp"
 	"flint/internal/stage"
@@ -33,10 +34,12 @@ import (
 
 // Config configures a Driver.
 type Config struct {
-	Bubblewrap string       // path of the program; it is looked for on PATH when empty
-	RunDir     string       // a directory of the driver's own; a temporary one when empty
-	FirstUser  uint32       // the first of the host's user ids that sandboxes run as; 1,000,000,000 when 0
-	Logger     *slog.Logger // discards when nil
+	Bubblewrap string // path of the program; it is looked for on PATH when empty
+	RunDir     string // a directory of the driver's own; a temporary one when empty
+	FirstUser  uint32 // the first of the host's user ids that sandboxes run as; 1,000,000,000 when 0
+	// Network configures the networks of sandboxes that have one of their own; nil: none has, beside a bare loopback.
+	Network *network.Config
+	Logger  *slog.Logger // discards when nil
 }
 
 // Driver starts sandboxes with bubblewrap.
@@ -48,12 +51,14 @@ type Driver struct {
 	log      *slog.Logger
 	groups   *cgroup.Manager
 	launcher *stage.Launcher
-	users    *users       // nil when sandboxes run as the user that Flint runs as
-	noUsers  string       // why
-	refused  error        // why no sandbox is started at all
-	rooms    *stage.Rooms // nil when the host allows no mount namespace without a user namespace
-	noRooms  string       // why
-	guard    *guard.Guard // nil when the kernel ends the sandboxes with this process
+	users    *users        // nil when sandboxes run as the user that Flint runs as
+	noUsers  string        // why
+	refused  error         // why no sandbox is started at all
+	rooms    *stage.Rooms  // nil when the host allows no mount namespace without a user namespace
+	noRooms  string        // why
+	guard    *guard.Guard  // nil when the kernel ends the sandboxes with this process
+	networks *network.Pool // nil when sandboxes have no network of their own
+	noNets   string        // why
 	filter   []byte
 	base     *rootfs.Etc
 	tries    atomic.Uint64 // sandboxes that Findings ran
@@ -120,7 +125,7 @@ func New(cfg Config) (_ *Driver, err error) {
 			return nil, errors.Join(err, d.Close())
 		}
 	}
-	return d, nil
+	return d, d.connect(cfg.Network)
 }
 
 // prepare starts the launcher and tries what needs privileges.
@@ -210,6 +215,9 @@ func (d *Driver) Close() error {
 		errs = append(errs, s.Close())
 	}
 	errs = append(errs, d.guard.Close())
+	if d.networks != nil {
+		errs = append(errs, d.networks.Close())
+	}
 	d.launcher.Close()
 	if d.rooms != nil {
 		d.rooms.Close()

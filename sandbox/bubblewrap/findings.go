@@ -24,10 +24,7 @@ func (d *Driver) Findings(ctx context.Context) []sandbox.Finding {
 		d.limit("memory limit", cgroup.Memory),
 		d.limit("process limit", cgroup.Processes),
 		d.limit("processor limit", cgroup.CPU),
-		{
-			Layer: "network", OK: true, Detail: "sandboxes with the host's network reach everything that the host reaches, its own ports " +
-				"and abstract sockets included; the others have a loopback of their own and nothing else",
-		},
+		d.network(),
 	}
 	if d.rooms == nil {
 		found[3].Detail = "packages cannot be mounted into sandboxes that run, so that cold starts are slower: " + d.noRooms

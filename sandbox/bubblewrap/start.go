@@ -58,6 +58,9 @@ func (s *running) start(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if err := s.join(ctx); err != nil {
+		return err
+	}
 	if err := s.own(); err != nil {
 		return err
 	}
@@ -229,7 +232,13 @@ func (s *running) launch(l *launch) error {
 		// Without the groups of the user that Flint runs as: they would open the files of those groups.
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(os.Geteuid()), Gid: uint32(os.Getegid())}
 	}
-	err := s.group.Spawn(cmd.SysProcAttr, cmd.Start)
+	spawn := func() error { return s.group.Spawn(cmd.SysProcAttr, cmd.Start) }
+	var err error
+	if s.network != nil {
+		err = s.network.Enter(spawn)
+	} else {
+		err = spawn()
+	}
 	l.closeTheirs()
 	s.io.CloseTheirs()
 	if cmd.Process != nil {

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"flint/sandbox"
 )
 
 // runtimeNames are looked for on PATH, in this order, when none is configured.
@@ -93,14 +95,20 @@ func (r ociRuntime) global(state, log string) []string {
 	}
 	if r.gVisor() {
 		// The socket to the node lies in a mount, which gVisor opens only when told.
-		args = append(args, "--host-uds=open", "--ignore-cgroups")
+		args = append(args, "--host-uds=open", "--ignore-cgroups", "--overlay2=none")
 	}
 	return args
 }
 
-// run returns the arguments that make and start a container, which gets so many descriptors beside the standard ones.
-func (r ociRuntime) run(state, log, bundle, pidFile, id string, files int) []string {
-	args := append(r.global(state, log), "run", "--detach", "--bundle", bundle, "--pid-file", pidFile)
+// run returns the arguments that make and start the container id of a bundle, which gets so many descriptors beside the
+// standard ones.
+func (r ociRuntime) run(state, bundle, id string, files int, network sandbox.Network) []string {
+	args := r.global(state, bundle+"/log")
+	if r.gVisor() {
+		// gVisor's own network would take over the interfaces of the host.
+		args = append(args, "--network="+map[bool]string{true: "none", false: "host"}[network == sandbox.NetworkNone])
+	}
+	args = append(args, "run", "--detach", "--bundle", bundle, "--pid-file", bundle+"/pid")
 	if r.gVisor() {
 		args = append(args, "--pass-fd", "3:3")
 	} else {

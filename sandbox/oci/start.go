@@ -42,6 +42,9 @@ func (d *Driver) Start(ctx context.Context, spec sandbox.Spec) (sandbox.Sandbox,
 	if err != nil {
 		return nil, err
 	}
+	if spec.Network != sandbox.NetworkNone && spec.Network != sandbox.NetworkHost {
+		return nil, fmt.Errorf("start sandbox %s: %w: the OCI driver makes none of its own", spec.ID, sandbox.ErrNoNetwork)
+	}
 	s := &running{driver: d, spec: spec, settled: make(chan struct{}), done: make(chan struct{})}
 	if err := d.register(spec.ID, s); err != nil {
 		return nil, err
@@ -184,8 +187,8 @@ func (s *running) launch(inside *os.File) error {
 	if leak := d.weak.Leak; leak != nil {
 		files = append(files, leak, leak) // the first process inside uses the number of the first for itself
 	}
-	args := d.runtime.run(stateDir, s.bundle()+"/log", s.bundle(), s.bundle()+"/pid", s.spec.ID, len(files))
-	cmd := exec.Command(d.runtime.path, args...) //nolint:noctx // it ends when the sandbox is closed
+	args := d.runtime.run(stateDir, s.bundle(), s.spec.ID, len(files), s.spec.Network)
+	cmd := exec.Command(d.runtime.path, args...) //nolint:noctx // await ends it with the start
 	cmd.Env, cmd.Dir = []string{runtimePath}, "/"
 	cmd.ExtraFiles = files
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.io.Theirs[0], s.io.Theirs[1], s.io.Theirs[2]

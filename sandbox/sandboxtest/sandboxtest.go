@@ -27,6 +27,10 @@ type Caps struct {
 	Memory    bool // the memory limit holds
 	Processes bool // the process limit holds
 	Usage     bool // processor time is accounted for
+	Network   bool // sandboxes may have a network of their own
+	NodePort  int  // of 127.0.0.1 in those, where the node answers with NodeSays
+	// Name has the address NameAddr wherever names are looked up; no name is when it is empty.
+	Name, NameAddr string
 	// Leftovers returns what is left on the host of a sandbox that is closed, beside mounts and control groups.
 	Leftovers func(id string) []string
 }
@@ -54,6 +58,7 @@ func Run(t *testing.T, open func(t *testing.T) sandbox.Driver, caps Caps) {
 	t.Run("Bind", s.bind)
 	t.Run("Limits", s.limits)
 	t.Run("Isolation", s.isolation)
+	t.Run("Network", s.network)
 	t.Run("Many", s.many)
 	t.Run("Leftovers", s.leftovers)
 }
@@ -225,11 +230,15 @@ func public(t *testing.T, files map[string]string) string {
 
 func (s *suite) many(t *testing.T) {
 	const n = 50
+	network := sandbox.NetworkNone
+	if s.caps.Network {
+		network = sandbox.NetworkInternet
+	}
 	src := public(t, map[string]string{"hello": "hello\n"})
 	var wg sync.WaitGroup
 	errs := make([]error, n)
 	for i := range n {
-		wg.Go(func() { errs[i] = s.one(t.Context(), src, i) })
+		wg.Go(func() { errs[i] = s.one(t.Context(), src, network, i) })
 	}
 	wg.Wait()
 	if err := errors.Join(errs...); err != nil {
@@ -237,9 +246,10 @@ func (s *suite) many(t *testing.T) {
 	}
 }
 
-func (s *suite) one(ctx context.Context, src string, i int) error {
+func (s *suite) one(ctx context.Context, src string, network sandbox.Network, i int) error {
 	spec := s.spec(`cat "$1"; echo $2`, "/data/hello", fmt.Sprint(i))
 	spec.Mounts = []sandbox.Mount{{Source: src, Target: "/data"}}
+	spec.Network = network
 	var out buffer
 	spec.Stdout, spec.Stderr = &out, &out
 	box, err := s.driver.Start(ctx, spec)

@@ -1,0 +1,88 @@
+package worker
+
+import "testing"
+
+// serve plays a function for some seconds: demand calls come in each, of which those that find no room wait, and the
+// function ends as many as rate says for the number in flight. It returns the calls in flight at the end.
+func serve(c *ceiling, seconds, demand int, rate func(inFlight int) float64) (inFlight int, ended float64) {
+	const most = 400
+	waiting := 0.0
+	flying := 0.0
+	for range seconds {
+		waiting = min(waiting+float64(demand), 2000)
+		room := float64(min(most, c.most()))
+		enter := max(0, min(waiting, room-flying))
+		waiting -= enter
+		flying += enter
+		done := min(flying, rate(int(flying)))
+		f := flow{rate: done, mean: flying, workers: 4}
+		flying -= done
+		ended += done
+		again := max(0, min(waiting, room-flying)) // slots are taken again at once
+		waiting -= again
+		flying += again
+		f.inFlight, f.waiting = int(flying), int(waiting)
+		c.look(f)
+	}
+	return int(flying), ended
+}
+
+func TestCeiling(t *testing.T) {
+	t.Parallel()
+	busy := func(int) float64 { return 40 }                                 // processors do 40 calls a second
+	sleepy := func(inFlight int) float64 { return float64(inFlight) / 5 }   // each call takes five seconds
+	quick := func(inFlight int) float64 { return float64(inFlight) / 0.05 } // each takes 50 ms
+
+	t.Run("calls that compete for processors", func(t *testing.T) {
+		t.Parallel()
+		var c ceiling
+		serve(&c, 5, 30, busy)
+		inFlight, _ := serve(&c, 30, 200, busy)
+		if inFlight > 60 {
+			t.Errorf("%d calls in flight, want about what ends in a second", inFlight)
+		}
+		if _, ended := serve(&c, 30, 200, busy); ended < 0.95*40*30 {
+			t.Errorf("%v calls ended, the function can do 1200", ended)
+		}
+		if serve(&c, 60, 10, busy); c.limit != 0 {
+			t.Errorf("a limit of %d is left", c.limit)
+		}
+	})
+	t.Run("calls that wait for something else", func(t *testing.T) {
+		t.Parallel()
+		var c ceiling
+		serve(&c, 10, 2, sleepy)
+		inFlight, ended := serve(&c, 60, 200, sleepy)
+		if c.limit != 0 || inFlight < 390 || ended < 60*70 {
+			t.Errorf("a limit of %d, %d in flight, %v ended", c.limit, inFlight, ended)
+		}
+	})
+	t.Run("a cut that was wrong is taken back", func(t *testing.T) {
+		t.Parallel()
+		c := ceiling{quickest: 0.001} // some calls are quick
+		serve(&c, 60, 200, sleepy)
+		if inFlight, _ := serve(&c, 10, 200, sleepy); c.limit != 0 || inFlight < 390 {
+			t.Errorf("a limit of %d, %d in flight", c.limit, inFlight)
+		}
+	})
+	t.Run("a flood", func(t *testing.T) {
+		t.Parallel()
+		var c ceiling
+		serve(&c, 5, 5, busy)
+		if inFlight, _ := serve(&c, 1, 2000, busy); inFlight > firstFlood {
+			t.Errorf("%d calls are let in at once", inFlight)
+		}
+		c = ceiling{}
+		if inFlight, _ := serve(&c, 4, 2000, sleepy); inFlight < 390 {
+			t.Errorf("%d calls are let in when none of them is slower for it", inFlight)
+		}
+	})
+	t.Run("quick calls", func(t *testing.T) {
+		t.Parallel()
+		var c ceiling
+		serve(&c, 60, 500, quick)
+		if c.limit != 0 {
+			t.Errorf("a limit of %d", c.limit)
+		}
+	})
+}
