@@ -101,7 +101,8 @@ func volley(ctx context.Context, addr string, shots []shot) (took []time.Duratio
 		took = append(took, o.took)
 	}
 	if len(took) == 0 {
-		return nil, 0, errors.New("all calls were refused or failed")
+		o := outcomes[0]
+		return nil, 0, fmt.Errorf("all calls were refused or failed, the first with status %d after %s", o.status, o.took.Round(time.Millisecond))
 	}
 	return took, refusals, nil
 }
