@@ -41,7 +41,7 @@ func openContainers(ctx context.Context, b *bed) (*containers, error) {
 	}
 	source, err := sources.ReadFile("testdata/work/main.js")
 	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "main.mjs"), source, 0o644) //nolint:gosec // nothing in it is secret
+		err = os.WriteFile(filepath.Join(dir, "main.mjs"), source, 0o644) // nothing in it is secret
 	}
 	if err != nil {
 		return nil, err
@@ -50,7 +50,7 @@ func openContainers(ctx context.Context, b *bed) (*containers, error) {
 	if err := c.lay(dir, t.Path); err != nil {
 		return nil, err
 	}
-	if _, _, err := c.start(ctx, "probe"); err != nil {
+	if _, err := c.start(ctx, "probe"); err != nil {
 		return nil, fmt.Errorf("runc does not work here: %w", err)
 	}
 	return c, nil
@@ -70,7 +70,7 @@ func (c *containers) lay(app, node string) error {
 	}
 	root := filepath.Join(c.bundle, "rootfs")
 	for _, name := range []string{"proc", "dev", "tmp", "usr", "app"} {
-		if err := os.MkdirAll(filepath.Join(root, name), 0o755); err != nil { //nolint:gosec // like any root directory
+		if err := os.MkdirAll(filepath.Join(root, name), 0o755); err != nil { // like any root directory
 			return err
 		}
 	}
@@ -83,13 +83,13 @@ func (c *containers) lay(app, node string) error {
 			err = nil
 		default:
 			mounts = append(mounts, bind("/"+name, "/"+name))
-			err = os.Mkdir(filepath.Join(root, name), 0o755) //nolint:gosec // the same
+			err = os.Mkdir(filepath.Join(root, name), 0o755) // the same
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if err := os.WriteFile(filepath.Join(root, "node"), nil, 0o644); err != nil { //nolint:gosec // a place to mount on
+	if err := os.WriteFile(filepath.Join(root, "node"), nil, 0o644); err != nil { // a place to mount on
 		return err
 	}
 	namespaces := []object{}
@@ -112,19 +112,17 @@ func (c *containers) lay(app, node string) error {
 	return os.WriteFile(filepath.Join(c.bundle, "config.json"), b, 0o600)
 }
 
-// start runs one container to its end and returns when it had answered, and the processor time of all of it.
-func (c *containers) start(ctx context.Context, id string) (took, spent time.Duration, err error) {
+// start runs one container to its end and returns the processor time of all of it.
+func (c *containers) start(ctx context.Context, id string) (spent time.Duration, err error) {
 	cmd := exec.CommandContext(ctx, c.runc, "--root", c.state, "run", "--bundle", c.bundle, fmt.Sprintf("flint-bench-%d-%s", os.Getpid(), id))
-	begin := time.Now()
 	out, err := cmd.CombinedOutput()
-	took = time.Since(begin)
 	if err != nil {
-		return 0, 0, fmt.Errorf("%w: %.500s", err, out)
+		return 0, fmt.Errorf("%w: %.500s", err, out)
 	}
 	if string(out) != `{"served":0}` {
-		return 0, 0, fmt.Errorf("wrong answer of a container: %.200q", out)
+		return 0, fmt.Errorf("wrong answer of a container: %.200q", out)
 	}
-	return took, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
+	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
 }
 
 // burst starts as many containers as a burst has calls, as many at once as there are processors: more only slow each other
@@ -137,7 +135,7 @@ func (c *containers) burst(ctx context.Context, round int) (took []time.Duration
 	begin := time.Now()
 	for i := range burstFunctions {
 		g.Go(func() (err error) {
-			_, times[i], err = c.start(ctx, fmt.Sprintf("%d-%d", round, i))
+			times[i], err = c.start(ctx, fmt.Sprintf("%d-%d", round, i))
 			took[i] = time.Since(begin)
 			return err
 		})

@@ -23,7 +23,7 @@ func share(pid int) (float64, error) {
 	file := fmt.Sprintf("/proc/%d/smaps_rollup", pid)
 	kb, err := strconv.ParseFloat(strings.TrimSuffix(fieldOf(file, "Pss"), " kB"), 64)
 	if err != nil {
-		return 0, fmt.Errorf("Pss of process %d: %w", pid, err)
+		return 0, fmt.Errorf("memory (Pss) of process %d: %w", pid, err)
 	}
 	return kb / 1024, nil
 }

@@ -20,8 +20,13 @@ type part struct {
 
 func parts() []part {
 	return []part{
-		{"idle", idle}, {"growth", growth}, {"worker", workerMemory}, {"burst", burst},
-		{"day", day}, {"neighbour", neighbour}, {"overload", overload},
+		{"idle", idle},
+		{"growth", growth},
+		{"worker", workerMemory},
+		{"burst", burst},
+		{"day", day},
+		{"neighbour", neighbour},
+		{"overload", overload},
 	}
 }
 

@@ -31,7 +31,7 @@ func (b *bed) replicas(ctx context.Context, name string, n int, settings ...stri
 		return nil, err
 	}
 	dir := filepath.Join(b.dir, name)
-	if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // workers pass through under their own user ids
+	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, err
 	}
 	first, err := startNode(ctx, b.program, dir)

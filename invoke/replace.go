@@ -88,7 +88,7 @@ func (i *Invoker) replace(ctx context.Context, key functionKey) {
 	if old := i.targets.peek(key); old == nil || old.worker == nil || old.worker.Key != t.worker.Key {
 		begin := time.Now()
 		if err := i.config.Pool.Prepare(ctx, t.worker); err != nil {
-			i.config.Logger.Debug("calls wait for the workers of a changed function", slog.String("function_id", string(key.function)), slog.Duration("dur", time.Since(begin)), errAttr(err))
+			i.config.Logger.DebugContext(ctx, "calls wait for the workers of a changed function", slog.String("function_id", string(key.function)), slog.Duration("dur", time.Since(begin)), errAttr(err))
 		}
 	}
 	i.targets.put(key, t)
@@ -111,7 +111,7 @@ func (i *Invoker) Follow(ctx context.Context) error {
 		}
 		for key := range i.changes.take() {
 			if ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // it was told to stop
 			}
 			i.look(ctx, key)
 		}

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -215,9 +216,7 @@ func (p *Pool) all() map[functionKey]*function {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	all := make(map[functionKey]*function, len(p.functions))
-	for key, f := range p.functions {
-		all[key] = f
-	}
+	maps.Copy(all, p.functions)
 	return all
 }
 

@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
-
 	"sync"
+	"time"
 
 	"flint"
 )

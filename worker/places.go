@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -40,7 +41,7 @@ func donor(taker holding, all []holding) int {
 		if h.project == taker.project || h.workers == 0 || projects[h.project] <= projects[taker.project]+1 {
 			continue
 		}
-		if best < 0 || projects[h.project] > projects[all[best].project] || h.project == all[best].project && h.workers > all[best].workers {
+		if best < 0 || projects[h.project] > projects[all[best].project] || h.project == all[best].project && h.workers > all[best].workers { //nolint:gosec // best is an index of all here
 			best = i
 		}
 	}
@@ -165,9 +166,7 @@ type census struct {
 func (p *Pool) census() census {
 	c := census{groups: p.snapshot(), wants: map[*group]time.Time{}, depth: map[*group]int{}, need: map[*group]bool{}}
 	p.mu.Lock()
-	for g, since := range p.wants {
-		c.wants[g] = since
-	}
+	maps.Copy(c.wants, p.wants)
 	p.mu.Unlock()
 	for g := range c.wants {
 		if !slices.Contains(c.groups, g) {

@@ -109,7 +109,7 @@ func (s *stems) take(ctx context.Context, rt *runtimes.Runtime, size flint.Speci
 	k.waiting = append(k.waiting, ready)
 	if k.making < len(k.waiting) {
 		k.making++
-		s.pool.tasks.Go(func() { s.make(k) })
+		s.pool.tasks.Go(func() { _ = s.make(k) }) // those who wait for it hear of its error
 	}
 	s.fill(k, refillDelay)
 	s.mu.Unlock()
