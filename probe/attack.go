@@ -148,7 +148,7 @@ func (a *attacker) suffer(stdout io.Writer) error {
 	}
 	for {
 		if _, err := a.stdin.ReadString('\n'); err != nil {
-			return nil //nolint:nilerr // nobody asks any more
+			return nil // nobody asks any more
 		}
 		if err := a.say("", "alive"); err != nil {
 			return err
