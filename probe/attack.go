@@ -123,7 +123,7 @@ func (a *attacker) attackAll() error {
 // suffer is the victim: it opens what it has, says where, and waits.
 func (a *attacker) suffer(stdout io.Writer) error {
 	v := victim{Abstract: "@flint-probe-victim-" + a.token, File: "/tmp/flint-probe-" + a.token, Key: 0x666c6e74}
-	if err := os.WriteFile(v.File, []byte(os.Getenv("SECRET")), 0o666); err != nil { //nolint:gosec,forbidigo // everybody in its sandbox may read it
+	if err := os.WriteFile(v.File, []byte(os.Getenv("SECRET")), 0o666); err != nil { //nolint:forbidigo // everybody in its sandbox may read it
 		return err
 	}
 	defer os.Remove(v.File)

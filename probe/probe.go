@@ -48,7 +48,7 @@ const (
 )
 
 // secretMark begins what the victim keeps to itself.
-const secretMark = "flint-probe-secret-" //nolint:gosec // nobody keeps anything with it
+const secretMark = "flint-probe-secret-"
 
 // Run attacks. The error says that the probe could not be made; what it found is in the report.
 func Run(ctx context.Context, cfg Config) (_ *Report, err error) {

@@ -39,7 +39,7 @@ func (nothing) Close() error { return nil }
 func OpenSandbox(ctx context.Context, c config.Config, logger *slog.Logger, inside *inbound) (*Sandbox, error) {
 	switch c.Sandbox {
 	case "none":
-		logger.Warn("functions run without a sandbox: they can read and do whatever this process can")
+		logger.WarnContext(ctx, "functions run without a sandbox: they can read and do whatever this process can")
 		return &Sandbox{process.New(), nothing{}, sandbox.NetworkHost, sandbox.NetworkHost}, nil
 	case "oci":
 		d, err := oci.New(oci.Config{Runtime: c.OCIRuntime, RunDir: filepath.Join(c.Data, "sandbox"), Logger: logger})
@@ -115,7 +115,7 @@ func networkConfig(ctx context.Context, c config.Config, logger *slog.Logger, in
 		return slices.ContainsFunc(n.Ports, func(p network.Port) bool { return p.Addr == at })
 	}
 	for _, port := range c.NetworkPorts {
-		at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(port)) //nolint:gosec // checked with the settings
+		at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(port))
 		if !listens(at) {
 			n.Ports = append(n.Ports, network.Port{Addr: at, Serve: network.Relay(at)})
 		}
@@ -179,7 +179,7 @@ func addresses(ctx context.Context, endpoints []string, logger *slog.Logger) (al
 		}
 		found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		if err != nil {
-			logger.Warn("the address is not known of a host that functions or builds are to reach", slog.String("host", host), slog.String("err", err.Error()))
+			logger.WarnContext(ctx, "the address is not known of a host that functions or builds are to reach", slog.String("host", host), slog.String("err", err.Error()))
 			continue
 		}
 		for _, a := range found {

@@ -38,7 +38,7 @@ func blocks(of netip.Prefix) ([]block, error) {
 // nth is the address n after a.
 func nth(a netip.Addr, n int) netip.Addr {
 	b := a.As4()
-	binary.BigEndian.PutUint32(b[:], binary.BigEndian.Uint32(b[:])+uint32(n)) //nolint:gosec // below 1<<24
+	binary.BigEndian.PutUint32(b[:], binary.BigEndian.Uint32(b[:])+uint32(n))
 	return netip.AddrFrom4(b)
 }
 

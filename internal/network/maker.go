@@ -3,6 +3,7 @@ package network
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -22,7 +23,7 @@ const (
 
 // hardware is the address of both ends of a pair. They ask nobody who has which address: each sends to its own, which is
 // the other's.
-var hardware = net.HardwareAddr{0x02, 'f', 'l', 'i', 'n', 't'}
+var hardware = net.HardwareAddr{0x02, 'f', 'l', 'i', 'n', 't'} //nolint:gochecknoglobals // read only
 
 // maker is the state of the thread that makes networks.
 type maker struct {
@@ -180,7 +181,7 @@ func (m *maker) make(class Class) (_ *Network, err error) {
 	p := m.pool
 	if class != Node && time.Since(m.looked) > lookPause {
 		if err := m.look(); err != nil {
-			p.log.Warn("the host's interfaces are not known", "err", err)
+			p.log.Warn("the host's interfaces are not known", slog.String("err", err.Error()))
 		}
 	}
 	host, err := p.address(class)
@@ -237,7 +238,7 @@ func (m *maker) furnish(n *Network) (err error) {
 	}
 	pair := &netlink.Veth{
 		LinkAttrs: netlink.LinkAttrs{Name: inside, HardwareAddr: hardware, MTU: m.mtu},
-		PeerName:  n.link(), PeerHardwareAddr: hardware, PeerMTU: uint32(m.mtu), PeerNamespace: netlink.NsFd(m.host.Fd()), //nolint:gosec // a few thousand at most
+		PeerName:  n.link(), PeerHardwareAddr: hardware, PeerMTU: uint32(m.mtu), PeerNamespace: netlink.NsFd(m.host.Fd()),
 	}
 	if err := h.LinkAdd(pair); err != nil {
 		return fmt.Errorf("make a pair of virtual interfaces: %w", err)

@@ -236,7 +236,7 @@ type conn struct {
 func (c *conn) RemoteAddr() net.Addr {
 	port := uint16(0)
 	if a, ok := c.TCPConn.RemoteAddr().(*net.TCPAddr); ok {
-		port = uint16(a.Port) //nolint:gosec // ports are 16 bits
+		port = uint16(a.Port)
 	}
 	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(c.network.addr, port))
 }

@@ -125,7 +125,8 @@ func New(cfg Config) (_ *Driver, err error) {
 			return nil, errors.Join(err, d.Close())
 		}
 	}
-	return d, d.connect(cfg.Network)
+	d.connect(cfg.Network)
+	return d, nil
 }
 
 // prepare starts the launcher and tries what needs privileges.

@@ -16,10 +16,10 @@ import (
 )
 
 // connect opens the networks, if they are wanted and the host has what they need.
-func (d *Driver) connect(cfg *network.Config) error {
+func (d *Driver) connect(cfg *network.Config) {
 	if cfg == nil {
 		d.noNets = "the node is not set to give them any"
-		return nil
+		return
 	}
 	var err error
 	switch {
@@ -35,7 +35,6 @@ func (d *Driver) connect(cfg *network.Config) error {
 	if err != nil {
 		d.networks, d.noNets = nil, lacking(err)
 	}
-	return nil
 }
 
 // lacking says what an error of the kernel about networks means.

@@ -86,7 +86,7 @@ const hostSays = "the host is here"
 // listenOnHost opens a port that sandboxes must not reach, and returns the addresses that it could be reached at.
 func (s *suite) listenOnHost(t *testing.T) (port int, addrs []string) {
 	t.Helper()
-	l, err := net.Listen("tcp4", "0.0.0.0:0") //nolint:noctx,gosec // every address is the point
+	l, err := net.Listen("tcp4", "0.0.0.0:0") // every address is the point
 	if err != nil {
 		t.Fatal(err)
 	}
