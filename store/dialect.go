@@ -26,6 +26,8 @@ const (
 	beginText    = "begin immediate"
 	commitText   = "commit"
 	rollbackText = "rollback"
+
+	checkpointText = "pragma wal_checkpoint(passive)"
 )
 
 // durability returns the statement that makes later commits survive the loss of power, or only that of the process.
@@ -111,7 +113,14 @@ func open(path string, pragmas ...string) *sql.DB {
 }
 
 func openWriter(path string) *sql.DB {
-	db := open(path, "journal_mode(wal)", "synchronous(normal)", "cache_size(-32768)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)")
+	db := open(path, "journal_mode(wal)", "synchronous(normal)", "cache_size(-32768)", "wal_autocheckpoint(16000)", "journal_size_limit(67108864)")
+	db.SetMaxOpenConns(1)
+	return db
+}
+
+// openCheckpointer is for checkpoints only, beside the writer.
+func openCheckpointer(path string) *sql.DB {
+	db := open(path, "synchronous(normal)", "cache_size(-64)")
 	db.SetMaxOpenConns(1)
 	return db
 }

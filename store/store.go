@@ -7,8 +7,8 @@
 // Work that outlives its caller, a build or an asynchronous execution, has an owner: a node with a lease and a fencing
 // number that grows with every claim. A result that carries an old number changes nothing.
 //
-// One goroutine removes what deleted functions leave behind; [Store.Close] waits for it, and for the writes that were
-// accepted.
+// One goroutine removes what deleted functions leave behind, one copies the log of commits into the database;
+// [Store.Close] waits for both, and for the writes that were accepted.
 package store
 
 import (
@@ -55,6 +55,7 @@ type Store struct {
 	read   *sql.DB
 	hot    map[string]*sql.Stmt // prepared reads; never written after Open
 	writer *writer
+	copier *sql.DB       // copies the log of commits
 	sweep  chan struct{} // rung when there is something to remove
 	stop   context.CancelFunc
 	done   sync.WaitGroup
@@ -95,6 +96,8 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	s.done.Go(func() { s.sweepBuried(run) })
+	s.copier = openCheckpointer(c.Path)
+	s.done.Go(func() { s.checkpoint(run, s.copier) })
 	return s, nil
 }
 
@@ -120,7 +123,11 @@ func (s *Store) Close() error {
 	}
 	s.stop()
 	s.done.Wait()
-	err := s.writer.close()
+	var err error
+	if s.copier != nil {
+		err = s.copier.Close()
+	}
+	err = errors.Join(err, s.writer.close())
 	for _, stmt := range s.hot {
 		_ = stmt.Close()
 	}

@@ -44,6 +44,9 @@ type writer struct {
 	closed bool
 	idle   chan struct{} // closed when nobody leads after close
 
+	rows atomic.Int64  // written since the log was last copied
+	full chan struct{} // capacity 1: there are many
+
 	expected atomic.Int64  // appends that have been announced
 	last     time.Time     // when the last job came; under mu
 	gap      time.Duration // between jobs, lately; under mu
@@ -57,7 +60,7 @@ type writer struct {
 
 func newWriter(db *sql.DB, conn *sql.Conn) *writer {
 	return &writer{
-		db: db, tx: tx{conn: conn, stmts: map[string]*sql.Stmt{}, spans: map[spanKey]span{}}, slots: make(chan struct{}, writeQueue), idle: make(chan struct{}), enough: make(chan struct{}, 1),
+		db: db, tx: tx{conn: conn, stmts: map[string]*sql.Stmt{}, spans: map[spanKey]span{}}, slots: make(chan struct{}, writeQueue), idle: make(chan struct{}), enough: make(chan struct{}, 1), full: make(chan struct{}, 1),
 		batch: make([]*job, 0, writeBatch),
 	}
 }
@@ -185,6 +188,7 @@ func (w *writer) lead(ctx context.Context, j *job) {
 	w.mu.Unlock()
 
 	w.commit(ctx, w.batch)
+	w.wrote(len(w.batch))
 	followers := w.batch[1:]
 	for _, other := range followers {
 		other.wake <- true
