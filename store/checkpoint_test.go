@@ -24,8 +24,12 @@ func TestCheckpointBesideTheWriter(t *testing.T) {
 	for range checkpointRows {
 		must(t, s.CreateProject(t.Context(), &flint.Project{ID: flint.ProjectID(flint.NewID()), Name: "a name of some length, so that the rows fill pages"}))
 	}
-	for end := time.Now().Add(20 * time.Second); size() == before; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
+	look, end := time.NewTicker(time.Millisecond), time.After(20*time.Second)
+	defer look.Stop()
+	for size() == before {
+		select {
+		case <-look.C:
+		case <-end:
 			t.Fatalf("the database has %d bytes, as before %d writes", before, checkpointRows)
 		}
 	}
