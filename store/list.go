@@ -182,7 +182,11 @@ func (r *lister[T]) count(ctx context.Context, w way) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	return r.limited(ctx, c, r.from(w)+" where "+where, flint.MaxListTotal)
+	rows := r.from(w) + " where " + where
+	if w.part == nil && !w.found && r.list.Search == "" && !slices.ContainsFunc(r.list.Filters, func(q flint.Query) bool { return q.Method != "equal" }) {
+		return r.limited(ctx, c, rows, flint.MaxListTotal)
+	}
+	return r.sought(ctx, c, rows, flint.MaxListTotal)
 }
 
 // reach counts the rows that a way goes past, up to a number.
@@ -195,7 +199,21 @@ func (r *lister[T]) reach(ctx context.Context, w way, most int) (int, error) {
 	return r.limited(ctx, c, r.from(w)+" where "+where, most)
 }
 
+// limited counts rows of which there are likely to be more than a number, up to that number. Whether there are is asked
+// first: to pass over rows costs half of what it costs to count them without going past the number.
 func (r *lister[T]) limited(ctx context.Context, c *compiler, rows string, most int) (n int, err error) {
+	found := false
+	probe := &compiler{args: slices.Clone(c.args)}
+	query := "select 1 from " + rows + " limit 1 offset " + probe.bind(int64(most-1))
+	if err = r.each(ctx, query, probe.args, func(scanner) error { found = true; return nil }); err != nil || found {
+		return most, err
+	}
+	err = r.each(ctx, "select count(*) from "+rows, c.args, func(s scanner) error { return s.Scan(&n) })
+	return n, err
+}
+
+// sought counts other rows, up to a number.
+func (r *lister[T]) sought(ctx context.Context, c *compiler, rows string, most int) (n int, err error) {
 	query := "select count(*) from (select 1 from " + rows + " limit " + c.bind(int64(most)) + ") counted"
 	err = r.each(ctx, query, c.args, func(s scanner) error { return s.Scan(&n) })
 	return n, err

@@ -83,7 +83,11 @@ func (r *lister[T]) choose(ctx context.Context) (plan, error) {
 			return plan{page: w, total: -1}, err
 		}
 	}
-	w, n, err := r.rarest(ctx, ways)
+	most := fewRows
+	if only { // the number is the total as well
+		most = flint.MaxListTotal
+	}
+	w, n, err := r.rarest(ctx, ways, most)
 	if err == nil {
 		w.values, err = r.values(ctx, w)
 	}
@@ -104,11 +108,11 @@ func (r *lister[T]) choose(ctx context.Context) (plan, error) {
 	return p, nil
 }
 
-// rarest returns the way past the fewest rows, and their number.
-func (r *lister[T]) rarest(ctx context.Context, ways []way) (best way, fewest int, err error) {
-	fewest = flint.MaxListTotal + 1
+// rarest returns the way past the fewest rows, and their number, up to most.
+func (r *lister[T]) rarest(ctx context.Context, ways []way, most int) (best way, fewest int, err error) {
+	fewest = most + 1
 	for _, w := range ways {
-		n, err := r.reach(ctx, w, min(fewest, flint.MaxListTotal))
+		n, err := r.reach(ctx, w, min(fewest, most))
 		if err != nil {
 			return best, 0, err
 		}

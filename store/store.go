@@ -54,6 +54,7 @@ type Store struct {
 	seal   cipher.AEAD
 	read   *sql.DB
 	hot    map[string]*sql.Stmt // prepared reads; never written after Open
+	warm   statements           // those of lists
 	writer *writer
 	copier *sql.DB       // copies the log of commits
 	sweep  chan struct{} // rung when there is something to remove
@@ -131,6 +132,7 @@ func (s *Store) Close() error {
 	for _, stmt := range s.hot {
 		_ = stmt.Close()
 	}
+	s.warm.close()
 	return errors.Join(err, s.read.Close())
 }
 
@@ -184,7 +186,11 @@ func (s *Store) one(ctx context.Context, query string, args []any, scan func(sca
 func (s *Store) each(ctx context.Context, query string, args []any, scan func(scanner) error) error {
 	var rows *sql.Rows
 	var err error
-	if stmt := s.hot[query]; stmt != nil {
+	stmt := s.hot[query]
+	if stmt == nil {
+		stmt = s.warm.get(ctx, s.read, query)
+	}
+	if stmt != nil {
 		rows, err = stmt.QueryContext(ctx, args...)
 	} else {
 		rows, err = s.read.QueryContext(ctx, placeholders(query), args...)
@@ -193,6 +199,50 @@ func (s *Store) each(ctx context.Context, query string, args []any, scan func(sc
 		return s.failed(err)
 	}
 	return s.failed(drain(rows, scan))
+}
+
+// statements are prepared when they are first asked for. Lists have as many texts as clients have ideas: the first ones
+// are kept, and later ones are parsed every time. It is safe for concurrent use.
+type statements struct {
+	mu     sync.Mutex
+	known  map[string]*sql.Stmt
+	closed bool
+}
+
+const maxStatements = 128
+
+// get returns nil when there is no prepared statement for a text: the database says why when it is run.
+func (p *statements) get(ctx context.Context, db *sql.DB, query string) *sql.Stmt {
+	p.mu.Lock()
+	stmt, full := p.known[query], p.closed || len(p.known) >= maxStatements
+	p.mu.Unlock()
+	if stmt != nil || full {
+		return stmt
+	}
+	stmt, err := db.PrepareContext(ctx, placeholders(query))
+	if err != nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if known := p.known[query]; known != nil || p.closed {
+		_ = stmt.Close()
+		return known
+	}
+	if p.known == nil {
+		p.known = map[string]*sql.Stmt{}
+	}
+	p.known[query] = stmt
+	return stmt
+}
+
+func (p *statements) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for _, stmt := range p.known {
+		_ = stmt.Close()
+	}
 }
 
 func drain(rows *sql.Rows, scan func(scanner) error) error {

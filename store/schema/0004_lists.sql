@@ -3,7 +3,7 @@
 -- that has not ended has the status code 0 and is found by its status.
 
 drop index executions_owner;
-create index executions_owner on executions (owner, created_at, id, updated_at, status, trigger, method, status_code, duration, deployment, path);
+create index executions_owner on executions (owner, created_at, id, path, status, trigger, method, status_code, duration, deployment, updated_at);
 create index executions_code on executions (owner, status_code, created_at, id, status, trigger, method, duration, deployment) where status_code <> 200 and status_code <> 0;
 create index executions_status on executions (owner, status, created_at, id, trigger, method, status_code, duration, deployment) where status <> 'completed';
 create index executions_duration on executions (owner, duration, created_at, id, status, trigger, method, status_code, deployment) where duration >= 1;
