@@ -184,7 +184,7 @@ type conn struct {
 const (
 	headRoom = 16 << 10 // the longest head that is served here
 	firstIn  = 4 << 10
-	keepOut  = 64 << 10 // buffers beyond it are let go
+	keepOut  = 8 << 10 // a connection that waits keeps no larger buffers
 )
 
 func (c *conn) serve() {
@@ -275,7 +275,7 @@ func (c *conn) readWithin(d time.Duration, loose bool) error {
 // fill reads more into the buffer, of which there is some left.
 func (c *conn) fill() error {
 	if len(c.in) == 0 {
-		if c.store == nil {
+		if cap(c.store) != firstIn {
 			c.store = make([]byte, firstIn)
 		}
 		c.in = c.store[:0]
