@@ -263,6 +263,40 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
+// TestHandedOverWithoutDeadlines: a connection that goes to net/http has none of ours left, however long an answer takes.
+func TestHandedOverWithoutDeadlines(t *testing.T) {
+	const ours = 50 * time.Millisecond
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Host == "rest.test" {
+			<-time.After(3 * ours) // longer than we would let a write wait
+		}
+		_, _ = io.WriteString(w, "done")
+	})
+	s := New(Config{
+		Handler: h, Rest: &http.Server{Handler: h, ReadHeaderTimeout: time.Minute}, Logger: slog.New(slog.DiscardHandler),
+		Takes:       func(r *http.Request) bool { return r.Host != "rest.test" },
+		HeadTimeout: time.Minute, IdleTimeout: time.Minute, BodyTimeout: time.Minute, SendTimeout: ours,
+	})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	defer func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		<-served
+	}()
+	got := talk(t, l.Addr().String(), "GET / HTTP/1.1\r\nHost: f.test\r\n\r\nGET / HTTP/1.1\r\nHost: rest.test\r\n\r\n", "GET", "GET")
+	for i, x := range got {
+		if x.Body != "done" || x.Err != "" {
+			t.Errorf("response %d is %+v", i+1, x)
+		}
+	}
+}
+
 // FuzzParse: what is taken means the same to net/http.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("GET /a?b=c HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nX: y\r\n\r\n"))
