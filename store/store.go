@@ -188,7 +188,7 @@ func (s *Store) each(ctx context.Context, query string, args []any, scan func(sc
 	var err error
 	stmt := s.hot[query]
 	if stmt == nil {
-		stmt = s.warm.get(ctx, s.read, query)
+		stmt = s.warm.get(ctx, s.read, query) //nolint:sqlclosecheck // closed with the store
 	}
 	if stmt != nil {
 		rows, err = stmt.QueryContext(ctx, args...)
@@ -226,7 +226,7 @@ func (p *statements) get(ctx context.Context, db *sql.DB, query string) *sql.Stm
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if known := p.known[query]; known != nil || p.closed {
-		_ = stmt.Close()
+		_ = stmt.Close() //nolint:sqlclosecheck // another one was quicker
 		return known
 	}
 	if p.known == nil {
