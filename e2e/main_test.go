@@ -34,6 +34,9 @@ func (s *sharedNode) get(t testing.TB) *node.Node {
 }
 
 func TestMain(m *testing.M) {
+	if socket := os.Getenv(insideVariable); socket != "" {
+		os.Exit(serveInside(socket, os.Args[1:]))
+	}
 	code := node.Main(m)
 	if n := shared.node; n != nil {
 		if err := n.Stop(); err != nil {

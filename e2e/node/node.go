@@ -34,8 +34,10 @@ const (
 
 // Options say how a node starts.
 type Options struct {
-	Data string   // data directory; empty: a new one that goes when the node stops
-	Args []string // further flags of flint serve
+	Data    string   // data directory; empty: a new one that goes when the node stops
+	Args    []string // further flags of flint serve
+	Program string   // empty: the program under test, see Binary
+	Environ []string // further variables of the node, NAME=value
 }
 
 // Node is a running flint serve.
@@ -72,9 +74,11 @@ func Start(t testing.TB, o Options) *Node {
 
 // Launch starts a node and returns when it takes calls. The caller stops or kills it. ctx bounds the start only.
 func Launch(ctx context.Context, o Options) (n *Node, err error) {
-	binary, err := Binary()
-	if err != nil {
-		return nil, err
+	binary := o.Program
+	if binary == "" {
+		if binary, err = Binary(); err != nil {
+			return nil, err
+		}
 	}
 	n = &Node{Data: o.Data, log: newLines(), ended: make(chan struct{})}
 	if n.Data == "" {
@@ -94,7 +98,7 @@ func Launch(ctx context.Context, o Options) (n *Node, err error) {
 		"--functions-domain=" + Domain, "--bootstrap-project=" + Project, "--bootstrap-key=" + Key, "--function-creations=0",
 	}, o.Args...)
 	n.command = exec.Command(binary, args...) //nolint:noctx // it outlives ctx and is ended by Stop or Kill
-	n.command.Env = environment()
+	n.command.Env = append(environment(), o.Environ...)
 	// The node dies with a test that is killed, and signals to the test are not the node's.
 	n.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	n.command.Stdout, n.command.Stderr = n.log, n.log
