@@ -26,7 +26,7 @@ type Config struct {
 	Logger *slog.Logger
 	Feed   *Feed // nil: nothing runs that could be followed
 
-	Deleted func(flint.ProjectID, flint.FunctionID)            // ends what runs of a function that is gone; nil: nothing does
+	Deleted func(flint.ProjectID, flint.FunctionID) error      // ends what runs of a function that is gone; nil: nothing does
 	Collect func(ctx context.Context, digests ...string) error // removes blobs that nobody names
 
 	MaxWorkers int // of this node; 0: not known
@@ -167,10 +167,11 @@ func (a *admin) deleteFunction(ctx context.Context, f *flint.Function) error {
 	if err := a.config.Store.DeleteFunction(ctx, f.Project, f.ID); err != nil && !errors.Is(err, flint.ErrFunctionNotFound) {
 		return err
 	}
+	var failed error
 	if a.config.Deleted != nil {
-		a.config.Deleted(f.Project, f.ID)
+		failed = a.config.Deleted(f.Project, f.ID)
 	}
-	return a.config.Collect(ctx, digests...)
+	return errors.Join(failed, a.config.Collect(ctx, digests...))
 }
 
 func keyModel(k *flint.Key, secret string) client.Key {

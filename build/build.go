@@ -44,6 +44,7 @@ type Config struct {
 	Logger   *slog.Logger
 	Registry prometheus.Registerer
 	Built    func(*runtimes.Runtime) // called after a successful build, so that stems can be made; nil: nobody asks
+	Removed  func(digest string)     // called when a blob is removed, so that nothing made of it stays; nil: nobody asks
 
 	WorkDir  string // scratch of builds; emptied at start
 	CacheDir string // dependency caches of functions
@@ -209,6 +210,9 @@ func (b *Builder) Collect(ctx context.Context, digests ...string) error {
 	for _, digest := range digests {
 		if digest != "" && !used[digest] {
 			failed = append(failed, b.config.Blobs.Delete(ctx, digest))
+			if b.config.Removed != nil {
+				b.config.Removed(digest)
+			}
 		}
 	}
 	return errors.Join(failed...)
@@ -220,9 +224,10 @@ const maxAttempts = 2
 // idlePoll is how often the queue is looked at although nobody rang: for rows of other nodes, and for expired leases.
 const idlePoll = 5 * time.Second
 
-// Settle takes care of the builds that this node had in an earlier life. It is called once, before Work.
+// Settle takes care of the builds that this node had in an earlier life, and of what functions left behind that were
+// deleted meanwhile. It is called once, before Work.
 func (b *Builder) Settle(ctx context.Context) error {
-	return b.settle(ctx, b.config.Node)
+	return errors.Join(b.settle(ctx, b.config.Node), b.forgetOrphans(ctx))
 }
 
 func (b *Builder) settle(ctx context.Context, node string) error {
@@ -246,7 +251,7 @@ func (b *Builder) Work(ctx context.Context) error {
 			}
 			return func() { b.run(ctx, d, attempt) }, err
 		},
-		Sweep:  func(ctx context.Context) error { return b.settle(ctx, "") },
+		Sweep:  func(ctx context.Context) error { return errors.Join(b.settle(ctx, ""), b.removeForgotten()) },
 		Failed: func(err error) { b.config.Logger.ErrorContext(ctx, "queued builds cannot be read", errAttr(err)) },
 	}
 	loop.Run(ctx, &running)

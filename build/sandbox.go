@@ -183,7 +183,7 @@ func (b *Builder) seed(ctx context.Context, j *job) (string, error) {
 // useCache returns the directory with the dependency caches of a function in a runtime. No other function has it: what
 // one build leaves there only the same function's builds see.
 func (b *Builder) useCache(j *job) (dir string, release func(), err error) {
-	name := fmt.Sprintf("%s_%s_%s", j.deployment.Project, j.deployment.Function, j.deployment.Runtime)
+	name := cacheOwner(j.deployment.Project, j.deployment.Function) + j.deployment.Runtime
 	dir = filepath.Join(b.config.CacheDir, name)
 	b.mu.Lock()
 	b.caches[name]++

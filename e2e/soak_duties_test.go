@@ -26,10 +26,11 @@ type duty struct {
 // soaked is a node with functions.
 type soaked struct {
 	*node.Node
+	t                                      *testing.T
 	calm, py, cold, rough, switched, grown *node.Function // cold is the first of several
 	colds                                  []*node.Function
 	versions                               [2]string // deployments of switched
-	archives                               [2][]byte
+	code                                   string
 	runtime                                string
 	round                                  atomic.Int64
 	refused                                atomic.Int64
@@ -45,9 +46,7 @@ func newSoaked(t *testing.T, n *node.Node) *soaked {
 	t.Helper()
 	s := &soaked{Node: n, runtime: runtime(t, n, "node")}
 	code := read(t, "functions/soak.js")
-	for version := range s.archives {
-		s.archives[version] = node.Archive(t, map[string]string{"i.js": strings.Replace(code, "'0'", fmt.Sprintf("'%d'", version), 1)})
-	}
+	s.t, s.code = t, code
 	deploy := func(id string, timeout int, size string) *node.Function {
 		return n.Deploy(t, node.Function{
 			ID: id, Runtime: s.runtime, Entrypoint: "i.js", Execute: []string{"any"}, Timeout: timeout, Size: size, Scopes: []string{"functions.read"},
@@ -114,6 +113,13 @@ func (s *soaked) pardon(err error) error {
 		return nil
 	}
 	return err
+}
+
+// archive is a version of the function that nobody has had before.
+func (s *soaked) archive(version int64) []byte {
+	return node.Archive(s.t, map[string]string{
+		"i.js": strings.Replace(s.code, "'0'", fmt.Sprintf("'%d'", version), 1), "unique.txt": fmt.Sprint(s.round.Add(1)),
+	})
 }
 
 // visit calls a function on its domain. An empty body is any.
@@ -219,7 +225,7 @@ func (s *soaked) activate(ctx context.Context) error {
 // deploy gives a function new code, and deletes the deployment that it had.
 func (s *soaked) deploy(ctx context.Context) error {
 	version := s.round.Add(1) % 2
-	d, err := s.Upload(ctx, "grown", "", s.archives[version])
+	d, err := s.Upload(ctx, "grown", "", s.archive(version))
 	if err != nil {
 		return err
 	}
@@ -245,7 +251,7 @@ func (s *soaked) live(ctx context.Context) error {
 	if err := s.SetVariable(ctx, id, "NAME", id); err != nil {
 		return err
 	}
-	d, err := s.Upload(ctx, id, "", s.archives[0])
+	d, err := s.Upload(ctx, id, "", s.archive(0))
 	if err != nil {
 		return err
 	}
@@ -286,7 +292,7 @@ func (s *soaked) breakBuilds(ctx context.Context) error {
 	if err := s.Create(ctx, f); err != nil {
 		return err
 	}
-	d, err := s.Upload(ctx, id, "", s.archives[0])
+	d, err := s.Upload(ctx, id, "", s.archive(0))
 	if err != nil {
 		return err
 	}
@@ -297,7 +303,7 @@ func (s *soaked) breakBuilds(ctx context.Context) error {
 	if err := s.Update(ctx, f); err != nil {
 		return err
 	}
-	if d, err = s.Upload(ctx, id, "", s.archives[0]); err != nil {
+	if d, err = s.Upload(ctx, id, "", s.archive(0)); err != nil {
 		return err
 	}
 	err = node.Poll(ctx, func() error {

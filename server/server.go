@@ -120,7 +120,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		Node: node, Endpoint: c.Endpoint, Region: c.Region, Domain: c.Domain, Concurrency: c.CallConcurrency, StopTimeout: c.StopTimeout,
 	})
 	builder, err := build.New(build.Config{
-		Store: db, Blobs: blobs, Driver: driver, Files: files, Runtimes: catalog, Signer: signer, Logger: logger, Registry: registry, Built: pool.Warm,
+		Store: db, Blobs: blobs, Driver: driver, Files: files, Runtimes: catalog, Signer: signer, Logger: logger, Registry: registry, Built: pool.Warm, Removed: pool.Discard,
 		WorkDir: filepath.Join(c.Data, "builds"), CacheDir: filepath.Join(c.Data, "build-cache"), SeedDir: filepath.Join(c.Data, "seeds"),
 		Node: node, Endpoint: c.Endpoint, Region: c.Region, Network: driver.Builds, Environ: config.Environ(c.BuildEnvironment),
 		MaxSource: c.MaxSource, MaxOutput: c.MaxOutput, Timeout: c.BuildTimeout, Concurrency: c.BuildConcurrency,
@@ -167,12 +167,17 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		{Name: "http", Run: serveHTTP(listener, newFront(front, logger), c.StopTimeout)},
 		{Name: "http of sandboxes", Run: serveHTTP(inside, newHTTP(front), c.StopTimeout)},
 	}
+	deleted := func(project flint.ProjectID, function flint.FunctionID) error {
+		invoker.Delete(project, function)
+		uploads.Ring()
+		return builder.Forget(project, function)
+	}
 	operator, err := listenAdmin(c.Data)
 	if err != nil {
 		return err
 	}
 	services = append(services, runner.Service{Name: "operator", Run: serveAdmin(operator, admin.New(admin.Config{
-		Store: db, Logger: logger, Feed: feed, Deleted: invoker.Delete, Collect: builder.Collect, MaxWorkers: c.MaxWorkers,
+		Store: db, Logger: logger, Feed: feed, Deleted: deleted, Collect: builder.Collect, MaxWorkers: c.MaxWorkers,
 	}), c.Data)})
 	if c.MetricsAddr != "" {
 		metrics, err := serveMetrics(ctx, c.MetricsAddr, registry)

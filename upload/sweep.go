@@ -15,7 +15,10 @@ import (
 // sweepTime is how often uploads are looked through for those that nobody continues.
 const sweepTime = 10 * time.Minute
 
-// Work looks after uploads until ctx ends: now, for what an earlier life left, and at intervals.
+// Ring says that a deployment is gone, whose parts may have to go with it. It does not wait.
+func (k *Keeper) Ring() { k.bell.Ring() }
+
+// Work looks after uploads until ctx ends: now, for what an earlier life left, when it is rung and at intervals.
 func (k *Keeper) Work(ctx context.Context) error {
 	tick := time.NewTicker(sweepTime)
 	defer tick.Stop()
@@ -25,6 +28,7 @@ func (k *Keeper) Work(ctx context.Context) error {
 		}
 		select {
 		case <-tick.C:
+		case <-k.bell:
 		case <-ctx.Done():
 			return nil
 		}

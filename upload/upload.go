@@ -25,6 +25,7 @@ import (
 
 	"flint"
 	"flint/build"
+	"flint/internal/pull"
 	"flint/store"
 )
 
@@ -49,6 +50,7 @@ const maxParts = 256
 type Keeper struct {
 	config Config
 	parts  chan struct{} // one per part between the start of its request and the end
+	bell   pull.Bell     // deployments are gone
 
 	mu    sync.Mutex
 	locks map[flint.DeploymentID]*lock
@@ -77,7 +79,7 @@ func New(c Config) (*Keeper, error) {
 	if c.Patience == 0 {
 		c.Patience = 10 * time.Second
 	}
-	k := &Keeper{config: c, parts: make(chan struct{}, maxParts), locks: map[flint.DeploymentID]*lock{}}
+	k := &Keeper{config: c, parts: make(chan struct{}, maxParts), bell: pull.NewBell(), locks: map[flint.DeploymentID]*lock{}}
 	if err := os.RemoveAll(k.incoming()); err != nil {
 		return nil, err
 	}

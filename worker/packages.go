@@ -29,6 +29,7 @@ type unpacked struct {
 	dir   string
 	bytes int64
 	users int
+	gone  bool // it goes with its last user
 	used  time.Time
 	ready chan struct{} // closed when dir is there or err is set
 	err   error
@@ -77,13 +78,17 @@ func (p *packages) use(ctx context.Context, digest string) (dir string, release 
 		p.have[digest] = u
 	}
 	u.users++
-	u.used = time.Now()
+	u.used, u.gone = time.Now(), false
 	p.mu.Unlock()
 	release = sync.OnceFunc(func() {
 		p.mu.Lock()
-		defer p.mu.Unlock()
 		u.users--
 		u.used = time.Now()
+		if u.gone && u.users == 0 && p.have[digest] == u {
+			_ = p.remove(digest, u) // what stays is found again at the next start
+			return
+		}
+		p.mu.Unlock()
 	})
 	if !ok {
 		u.bytes, u.err = p.unpack(ctx, digest, u.dir)
@@ -131,6 +136,20 @@ func (p *packages) unpack(ctx context.Context, digest, dir string) (int64, error
 	return size, os.Rename(scratch, dir)
 }
 
+// discard removes a package that no deployment has any longer: now, or when its last worker has ended.
+func (p *packages) discard(digest string) {
+	p.mu.Lock()
+	u := p.have[digest]
+	if u != nil {
+		u.gone = true
+	}
+	if u == nil || u.users > 0 {
+		p.mu.Unlock()
+		return
+	}
+	_ = p.remove(digest, u) // as above
+}
+
 // evict removes what is least recently used until the rest fits.
 func (p *packages) evict() {
 	for {
@@ -146,16 +165,27 @@ func (p *packages) evict() {
 			p.mu.Unlock()
 			return
 		}
-		delete(p.have, digest)
-		p.total -= oldest.bytes
-		gone := oldest.dir + ".gone"
-		err := os.Rename(oldest.dir, gone) // before anyone may unpack it anew
-		p.mu.Unlock()
-		if err == nil {
-			err = os.RemoveAll(gone)
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := p.remove(digest, oldest); err != nil {
 			return // it is found again at the next start
 		}
 	}
 }
+
+// remove removes a package that nobody uses. It is called with the lock, and returns without it.
+func (p *packages) remove(digest string, u *unpacked) error {
+	delete(p.have, digest)
+	p.total -= u.bytes
+	gone := u.dir + ".gone"
+	err := os.Rename(u.dir, gone) // before anyone may unpack it anew
+	p.mu.Unlock()
+	if err == nil {
+		err = os.RemoveAll(gone)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// Discard removes what the pool has unpacked of a package that no deployment has any longer.
+func (p *Pool) Discard(digest string) { p.packages.discard(digest) }

@@ -209,6 +209,7 @@ type Builder struct {
 	mu        sync.Mutex
 	Received  []build.Source
 	Collected []string
+	Forgotten []flint.FunctionID
 }
 
 // Receive keeps an archive.
@@ -247,5 +248,13 @@ func (b *Builder) Collect(_ context.Context, digests ...string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.Collected = append(b.Collected, digests...)
+	return nil
+}
+
+// Forget notes what it was told.
+func (b *Builder) Forget(_ flint.ProjectID, f flint.FunctionID) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.Forgotten = append(b.Forgotten, f)
 	return nil
 }

@@ -61,6 +61,7 @@ func (s *Service) deleteDeployment(ctx context.Context, in *oneDeployment) (api.
 	if err := s.config.Store.DeleteDeployment(ctx, d.Project, d.Function, d.ID); err != nil {
 		return api.NoContent{}, err
 	}
+	s.config.Uploads.Ring()
 	s.collect(ctx, digestsOf(d)...)
 	return api.NoContent{}, nil
 }

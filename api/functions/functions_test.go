@@ -150,6 +150,9 @@ func TestFunctions(t *testing.T) {
 	if got := b.Invoker.Deleted; len(got) != 1 || got[0] != "form" {
 		t.Errorf("the invoker was told of %v", got)
 	}
+	if got := b.Builder.Forgotten; len(got) != 1 || got[0] != "form" {
+		t.Errorf("the builder was told of %v", got)
+	}
 }
 
 func TestCreationLimit(t *testing.T) {

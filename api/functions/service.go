@@ -33,6 +33,7 @@ type Builder interface {
 	Duplicate(ctx context.Context, d *flint.Deployment, of flint.DeploymentID) error
 	Cancel(context.Context, flint.ProjectID, flint.FunctionID, flint.DeploymentID) (*flint.Deployment, error)
 	Collect(ctx context.Context, digests ...string) error
+	Forget(flint.ProjectID, flint.FunctionID) error
 }
 
 // Config is what the service needs.
@@ -166,8 +167,12 @@ func (s *Service) collect(ctx context.Context, digests ...string) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
 	defer cancel()
-	if err := s.config.Builder.Collect(ctx, digests...); err != nil {
-		s.config.Logger.LogAttrs(ctx, slog.LevelWarn, "collect blobs",
-			slog.String("request_id", api.RequestID(ctx)), slog.Int("blobs", len(digests)), slog.String("err", err.Error()))
+	s.garbage(ctx, "collect blobs", s.config.Builder.Collect(ctx, digests...))
+}
+
+// garbage logs that something stays which nobody needs any longer.
+func (s *Service) garbage(ctx context.Context, what string, err error) {
+	if err != nil {
+		s.config.Logger.LogAttrs(ctx, slog.LevelWarn, what, slog.String("request_id", api.RequestID(ctx)), slog.String("err", err.Error()))
 	}
 }
