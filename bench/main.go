@@ -37,20 +37,23 @@ func main() {
 
 // options are what a run measures.
 type options struct {
-	rounds      int
-	duration    time.Duration
-	warmup      time.Duration
-	connections []int
-	starts      int
-	pause       time.Duration
-	day         time.Duration
-	neighbour   time.Duration
-	overload    time.Duration
-	only        *regexp.Regexp
-	program     string
-	dir         string
-	tools       string
-	json        string
+	rounds       int
+	duration     time.Duration
+	warmup       time.Duration
+	connections  []int
+	starts       int
+	pause        time.Duration
+	day          time.Duration
+	neighbour    time.Duration
+	overload     time.Duration
+	replace      time.Duration
+	activations  int
+	replaceCalls float64
+	only         *regexp.Regexp
+	program      string
+	dir          string
+	tools        string
+	json         string
 }
 
 func parse(args []string, stderr io.Writer) (options, error) {
@@ -69,7 +72,10 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	fs.DurationVar(&o.day, "day", 3*time.Minute, "length of the workload day")
 	fs.DurationVar(&o.neighbour, "neighbour", 8*time.Second, "length of each measurement of the workload neighbour")
 	fs.DurationVar(&o.overload, "overload", time.Minute, "length of the overload")
-	fs.Func("only", "regular expression of what to measure, among warm/SERVER/CONNECTIONS, cold/LANGUAGE, idle, growth, worker, burst, day, neighbour and overload", func(s string) (err error) {
+	fs.DurationVar(&o.replace, "replace", time.Minute, "length of the workload replace")
+	fs.IntVar(&o.activations, "activations", 2000, "activations and rollbacks within it")
+	fs.Float64Var(&o.replaceCalls, "replace-calls", 500, "calls a second meanwhile")
+	fs.Func("only", "regular expression of what to measure, among warm/SERVER/CONNECTIONS, cold/LANGUAGE, idle, growth, worker, burst, day, neighbour, overload and replace", func(s string) (err error) {
 		o.only, err = regexp.Compile(s)
 		return err
 	})
@@ -87,6 +93,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return o, errors.New("-rounds, -starts, -duration and -warmup must be positive")
 	case o.day < 10*time.Second || o.neighbour < time.Second || o.overload < 10*time.Second:
 		return o, errors.New("-day and -overload must be at least 10s, -neighbour 1s")
+	case o.replace < time.Second || o.activations < 1 || o.replaceCalls < 1 || o.replaceCalls > 10_000:
+		return o, errors.New("-replace must be at least 1s, -activations and -replace-calls at least 1, -replace-calls at most 10000")
 	}
 	return o, nil
 }

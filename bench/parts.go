@@ -27,6 +27,7 @@ func parts() []part {
 		{"day", day},
 		{"neighbour", neighbour},
 		{"overload", overload},
+		{"replace", replace},
 	}
 }
 

@@ -24,6 +24,8 @@ type outcome struct {
 	body   []byte
 	took   time.Duration // since its time had come: a call that the generator makes late has waited
 	err    error         // there was no answer
+
+	sent, answered time.Time
 }
 
 // player makes calls on connections that are kept open, as many as there are calls in flight.
@@ -67,8 +69,10 @@ func (p *player) play(ctx context.Context, shots []shot, ended func(i int, o out
 			return fmt.Errorf("%d calls are in flight: the server neither answers nor refuses", maxFlight)
 		}
 		wg.Go(func() {
+			sent := time.Now()
 			o := p.shoot(ctx, s.path)
-			o.took = time.Since(due)
+			o.sent, o.answered = sent, time.Now()
+			o.took = o.answered.Sub(due)
 			<-p.limit
 			ended(i, o)
 		})

@@ -57,7 +57,7 @@ func TestSoak(t *testing.T) {
 	l := &soakLoad{duties: s.duties(), done: make([]atomic.Int64, len(s.duties()))}
 
 	rate := l.measure(t, soakMeasure) / 2
-	l.run(t, soakMeasure, rate) // what is made once is made now
+	l.run(t, max(soakMeasure, length/10), rate) // what is made once is made now
 	before := look.rest(t, nil)
 	stacks, err := look.inside.lines(t.Context(), "/goroutine?debug=1")
 	if err != nil {

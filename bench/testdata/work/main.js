@@ -60,6 +60,7 @@ export default async ({ req, res, log }) => {
     case '/eat': await eat(); break
     case '/fill': await fill(ms, log); break
     case '/title': process.title = req.query.name; break
+    case '/deployment': return res.json({ served: before, deployment: process.env.APPWRITE_FUNCTION_DEPLOYMENT })
     default: return res.json({ error: 'unknown path' }, 404)
   }
   return res.json({ served: before })
