@@ -52,6 +52,12 @@ type Sandbox interface {
 	Close() error
 }
 
+// Delayer is a Sandbox that knows how long the threads of its tree have waited for a processor. What those waited that
+// have ended is not part of it. Asking costs more than Usage.
+type Delayer interface {
+	Delay() time.Duration
+}
+
 // Spec describes one sandbox.
 type Spec struct {
 	ID     string   // unique on the node, [a-z0-9-]+: names control groups and the like

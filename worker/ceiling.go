@@ -8,7 +8,8 @@ import (
 // ceiling finds out how many calls at once a function can really serve. More than that only makes all of them slower, and
 // with many more they miss their deadlines, and the work on them is lost. It is looked for when calls take much longer
 // than they did with fewer of them: the number is cut, and the cut stays if as many calls end in a second as before. If
-// fewer do, the calls were waiting for something else than processors, and the cut is taken back. A flood is let in step by
+// fewer do, the calls were waiting for something else than processors, and the cut is taken back. Of workers that are short
+// of processors it is known: theirs is cut further, and without waiting until calls are much slower. A flood is let in step by
 // step, so that there is something left to cut. The zero value has seen nothing.
 type ceiling struct {
 	limit int // 0: none
@@ -30,7 +31,7 @@ type flow struct {
 	inFlight int     // now
 	waiting  int
 	workers  int
-	hot      bool // all of them are short of processor time
+	hot      bool // all of them are short of processors
 }
 
 const (
@@ -53,13 +54,17 @@ func (c *ceiling) look(f flow) {
 		}
 		return
 	}
+	enough, each := patience.Seconds(), minCeiling
+	if f.hot { // more of them would only wait for each other, in a worker where nobody can refuse them
+		enough, each = enough/2, minCeiling/2
+	}
 	took := f.mean / f.rate // Little's law
 	if c.quickest == 0 || took < c.quickest {
 		c.quickest = took
 	} else {
 		c.quickest = min(took, c.quickest*relax, c.quickest+0.02)
 	}
-	if took <= patience.Seconds() || took < slowed*c.quickest || c.rest > 0 { // while it rests a cut has shown that they are not too many
+	if took <= enough || took < slowed*c.quickest && !f.hot || c.rest > 0 { // while it rests a cut has shown that they are not too many
 		c.grown = max(f.inFlight, c.grown-c.grown/10)
 	}
 	if c.trying {
@@ -69,14 +74,17 @@ func (c *ceiling) look(f flow) {
 	if c.rest > 0 {
 		c.rest--
 	}
-	least := max(minCeiling*f.workers, int(math.Ceil(f.rate*patience.Seconds())))
+	least := max(each*f.workers, int(math.Ceil(f.rate*enough)))
 	switch {
-	case c.limit > 0 && took < patience.Seconds()/2 || f.inFlight < c.limit/2:
+	case c.limit > 0 && took < enough/2 || f.inFlight < c.limit/2:
 		c.open(f)
-	case took <= patience.Seconds() || c.rest > 0 || f.inFlight <= least || took < slowed*c.quickest && !f.hot:
+	case took <= enough || c.rest > 0 || f.inFlight <= least || took < slowed*c.quickest && !f.hot:
 	default:
 		c.prior, c.before = c.limit, f.rate
 		c.limit = max(least, f.inFlight/cutTo)
+		if f.hot {
+			c.limit = least
+		}
 		c.trying, c.settled = true, false
 	}
 }

@@ -5,24 +5,32 @@ import "testing"
 // serve plays a function for some seconds: demand calls come in each, of which those that find no room wait, and the
 // function ends as many as rate says for the number in flight. It returns the calls in flight at the end.
 func serve(c *ceiling, seconds, demand int, rate func(inFlight int) float64) (inFlight int, ended float64) {
+	return play(c, 1, seconds, demand, rate, false)
+}
+
+// play is serve with several steps in each second, and for workers that may be short of processors.
+func play(c *ceiling, steps, seconds, demand int, rate func(inFlight int) float64, hot bool) (inFlight int, ended float64) {
 	const most = 400
-	waiting := 0.0
-	flying := 0.0
+	waiting, flying := 0.0, 0.0
+	per := float64(steps)
 	for range seconds {
-		waiting = min(waiting+float64(demand), 2000)
-		room := float64(min(most, c.most()))
-		enter := max(0, min(waiting, room-flying))
-		waiting -= enter
-		flying += enter
-		done := min(flying, rate(int(flying)))
-		f := flow{rate: done, mean: flying, workers: 4}
-		flying -= done
+		mean, done := 0.0, 0.0
+		for range steps {
+			waiting = min(waiting+float64(demand)/per, 2000)
+			room := float64(min(most, c.most()))
+			enter := max(0, min(waiting, room-flying))
+			waiting -= enter
+			flying += enter
+			mean += flying / per
+			now := min(flying, rate(int(flying))/per)
+			done += now
+			flying -= now
+			again := max(0, min(waiting, room-flying)) // slots are taken again at once
+			waiting -= again
+			flying += again
+		}
 		ended += done
-		again := max(0, min(waiting, room-flying)) // slots are taken again at once
-		waiting -= again
-		flying += again
-		f.inFlight, f.waiting = int(flying), int(waiting)
-		c.look(f)
+		c.look(flow{rate: done, mean: mean, workers: 4, hot: hot, inFlight: int(flying), waiting: int(waiting)})
 	}
 	return int(flying), ended
 }
@@ -46,6 +54,17 @@ func TestCeiling(t *testing.T) {
 		}
 		if serve(&c, 60, 10, busy); c.limit != 0 {
 			t.Errorf("a limit of %d is left", c.limit)
+		}
+	})
+	t.Run("workers that are short of processors", func(t *testing.T) {
+		t.Parallel()
+		var c ceiling
+		play(&c, 10, 5, 30, busy, true)
+		if inFlight, _ := play(&c, 10, 6, 200, busy, true); inFlight > 30 {
+			t.Errorf("%d calls in flight, want about what ends in half a second", inFlight)
+		}
+		if _, ended := play(&c, 10, 30, 200, busy, true); ended < 0.95*30*40 {
+			t.Errorf("%v calls ended", ended)
 		}
 	})
 	t.Run("calls that wait for something else", func(t *testing.T) {

@@ -59,6 +59,7 @@ type worker struct {
 	idleSince   time.Time
 	looked      time.Time     // when its load was looked at
 	used        time.Duration // processor time until then
+	delay       time.Duration // that its threads had waited for a processor until then
 	onEnd       func()        // lets go of the package
 }
 

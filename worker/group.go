@@ -74,7 +74,7 @@ func (g *group) acquire(ctx context.Context, depth int) (*worker, Stats, error) 
 		g.pool.metrics.refused.Inc()
 		return nil, Stats{}, err
 	}
-	wt := &waiter{depth, make(chan grant, 1)}
+	wt := &waiter{depth: depth, granted: make(chan grant, 1)}
 	g.waiting.push(wt, begin)
 	g.pool.queued.Add(1)
 	cold := len(g.workers) == 0
@@ -85,11 +85,13 @@ func (g *group) acquire(ctx context.Context, depth int) (*worker, Stats, error) 
 	return w, Stats{Cold: cold, Queue: time.Since(begin)}, err
 }
 
-// wait returns what a waiter is granted.
+// wait returns what a waiter is granted. One that is to be refused hears of it within a second, but for those few who are
+// next and wait in vain.
 func (g *group) wait(ctx context.Context, wt *waiter, begin time.Time) (*worker, error) {
 	c := &g.pool.config
 	timer := time.NewTimer(min(c.PlaceTimeout, c.QueueTimeout))
 	defer timer.Stop()
+	reviewed := false
 	for {
 		select {
 		case got := <-wt.granted:
@@ -97,6 +99,10 @@ func (g *group) wait(ctx context.Context, wt *waiter, begin time.Time) (*worker,
 		case now := <-timer.C:
 			g.mu.Lock()
 			starting, workers := g.starting, len(g.workers)
+			ok, retry := true, time.Duration(0)
+			if workers > 0 && !reviewed {
+				ok, retry = g.pressure(now).hopeful(g.waiting.ahead(wt), now.Sub(begin))
+			}
 			g.mu.Unlock()
 			left := c.QueueTimeout - now.Sub(begin)
 			switch {
@@ -105,7 +111,11 @@ func (g *group) wait(ctx context.Context, wt *waiter, begin time.Time) (*worker,
 			case workers == 0: // others have all the places
 				g.pool.metrics.refused.Inc()
 				return g.leave(wt, flint.ErrTooBusy)
+			case !ok:
+				g.pool.metrics.refused.Inc()
+				return g.leave(wt, flint.ErrFunctionBusy.After(retry))
 			case left > 0:
+				reviewed = true
 				timer.Reset(left)
 			default:
 				g.pool.metrics.refused.Inc()
@@ -250,6 +260,7 @@ func (g *group) release(w *worker, overdue bool) {
 		w.overdue-- // below zero for a moment, when the end overtakes suspect
 	}
 	if g.waiting.n > 0 {
+		g.waiting.ended++
 		g.grantWaiting()
 	}
 	if w.inFlight > 0 {
@@ -299,7 +310,9 @@ func (g *group) startOne() {
 	w.mu.Unlock()
 	w.idleSince = now
 	g.concurrency = w.concurrency
-	g.workers = append(g.workers, w)
+	if g.workers = append(g.workers, w); len(g.workers) == 1 {
+		g.waiting.begin(now) // until now they waited for a start, which says nothing of how long calls take
+	}
 	g.pool.tasks.Go(func() { g.watch(w) })
 	g.grantWaiting()
 	g.scale()

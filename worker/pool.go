@@ -45,7 +45,7 @@ type Config struct {
 	QueueLength  int           // calls of one function that may wait [2000]
 	QueueTotal   int           // calls of all functions that may wait [10000]
 	QueueTimeout time.Duration // how long a call waits for a worker of its function that is busy [10 s]
-	PlaceTimeout time.Duration // how long it waits when its function has none, because others have all the places [900 ms]
+	PlaceTimeout time.Duration // how long it waits when its function has none, because others have all the places, and whether it is served in time [800 ms]
 	Linger       time.Duration // how long a worker of a replaced deployment stays for those who roll back [5 s]
 	KeepAlive    time.Duration // how long an idle worker stays [5 min]
 	StartTimeout time.Duration // from sandbox to ready [2 min]
@@ -72,7 +72,7 @@ func (c *Config) setDefaults() {
 	num(&c.MaxParallel, 2*runtime.NumCPU())
 	num(&c.QueueLength, 2000)
 	num(&c.QueueTotal, 10_000)
-	set(&c.PlaceTimeout, 900*time.Millisecond)
+	set(&c.PlaceTimeout, 800*time.Millisecond)
 	set(&c.Linger, 5*time.Second)
 	set(&c.QueueTimeout, 10*time.Second)
 	set(&c.KeepAlive, 5*time.Minute)

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -14,6 +15,7 @@ const maxDepth = 3
 // waiter is a call that waits for a worker.
 type waiter struct {
 	depth   int
+	number  uint64     // in the order of their coming
 	granted chan grant // capacity 1
 }
 
@@ -27,11 +29,13 @@ type grant struct {
 type queue struct {
 	lanes [maxDepth + 1][]*waiter
 	n     int
+	came  uint64 // all that ever waited
 
 	since  time.Time // since when somebody has been waiting
 	looked time.Time // when the rate was last worked out
-	served int       // since then
-	rate   float64   // calls a second that left the queue for a worker, while there was one; 0: not known
+	served int       // those that left for a worker since then
+	ended  int       // calls that ended in workers since then
+	rate   float64   // calls a second that were served while somebody waited; 0: not known
 }
 
 const (
@@ -44,10 +48,25 @@ func (q *queue) push(w *waiter, now time.Time) {
 		if now.Sub(q.looked) > rateMemory {
 			q.rate = 0
 		}
-		q.since, q.looked, q.served = now, now, 0
+		q.begin(now)
 	}
+	q.came++
+	w.number = q.came
 	q.lanes[w.depth] = append(q.lanes[w.depth], w)
 	q.n++
+}
+
+// begin has those who wait be the beginning of a queue: nothing of what was measured holds.
+func (q *queue) begin(now time.Time) { q.since, q.looked, q.served, q.ended = now, now, 0, 0 }
+
+// ahead is how many of those who wait as deep come before one.
+func (q *queue) ahead(w *waiter) int {
+	i, _ := q.find(w)
+	return i
+}
+
+func (q *queue) find(w *waiter) (int, bool) {
+	return slices.BinarySearchFunc(q.lanes[w.depth], w.number, func(o *waiter, number uint64) int { return cmp.Compare(o.number, number) })
 }
 
 func (q *queue) first(depth int) *waiter {
@@ -66,8 +85,8 @@ func (q *queue) shift(depth int) {
 
 // remove takes a waiter out, and reports whether it was there.
 func (q *queue) remove(w *waiter) bool {
-	i := slices.Index(q.lanes[w.depth], w)
-	if i < 0 {
+	i, ok := q.find(w)
+	if !ok {
 		return false
 	}
 	q.lanes[w.depth] = slices.Delete(q.lanes[w.depth], i, i+1)
@@ -102,17 +121,18 @@ func (q *queue) measure(now time.Time) {
 	if q.n == 0 || passed < rateEvery {
 		return
 	}
-	rate := float64(q.served) / passed.Seconds()
+	rate := float64(max(q.served, q.ended)) / passed.Seconds() // they differ while it changes how many are let in at once
 	if q.rate > 0 {
 		rate = (q.rate + rate) / 2
 	}
-	q.rate, q.looked, q.served = rate, now, 0
+	q.rate, q.looked, q.served, q.ended = rate, now, 0, 0
 }
 
 // pressure is what the admission of one more call to a queue depends on.
 type pressure struct {
 	waiting  int
-	rate     float64       // calls a second that leave the queue; 0: not known
+	excess   int           // calls in workers that have to end before anybody is let in
+	rate     float64       // calls a second that are served; 0: not known
 	standing time.Duration // for how long somebody has been waiting
 	workers  int           // that the function may have
 	starting bool          // workers are on their way: it will soon be faster
@@ -130,7 +150,7 @@ const (
 func (p pressure) admits(most int) (ok bool, retry time.Duration) {
 	expected := 0.0
 	if p.rate > 0 {
-		expected = float64(p.waiting+1) / p.rate
+		expected = float64(p.waiting+p.excess+1) / p.rate
 	}
 	retry = time.Duration(math.Ceil(max(1, min(30, expected)))) * time.Second
 	switch {
@@ -148,11 +168,7 @@ func (p pressure) admits(most int) (ok bool, retry time.Duration) {
 
 // admit decides about one more call. The lock is held.
 func (g *group) admit(now time.Time) error {
-	g.waiting.measure(now)
-	p := pressure{waiting: g.waiting.n, rate: g.waiting.rate, workers: g.limit(0), starting: g.starting > 0}
-	if p.waiting > 0 {
-		p.standing = now.Sub(g.waiting.since)
-	}
+	p := g.pressure(now)
 	ok, retry := p.admits(g.pool.config.QueueLength)
 	if ok {
 		return nil
@@ -161,6 +177,36 @@ func (g *group) admit(now time.Time) error {
 		return flint.ErrTooBusy.After(retry)
 	}
 	return flint.ErrFunctionBusy.After(retry)
+}
+
+// pressure says how long those wait who come now. The lock is held.
+func (g *group) pressure(now time.Time) pressure {
+	q := &g.waiting
+	q.measure(now)
+	p := pressure{waiting: q.n, rate: q.rate, workers: g.limit(0), starting: g.starting > 0, excess: max(0, g.inFlight-g.ceiling.most())}
+	if q.n > 0 {
+		p.standing = now.Sub(q.since)
+	}
+	if p.rate == 0 && p.standing >= burst { // no call has ended yet: they take that long at least
+		p.rate = float64(g.inFlight) / max(p.standing.Seconds(), g.ceiling.quickest)
+	}
+	return p
+}
+
+// hopeful reports whether a call that has waited for a while, with so many ahead of it, goes on waiting, and if not after
+// which time it may try again. It is asked once: who is refused hears of it soon, and who stays is served, however long
+// that takes then.
+func (p pressure) hopeful(ahead int, waited time.Duration) (ok bool, retry time.Duration) {
+	p.waiting, p.standing = ahead, waited
+	if ahead < p.workers {
+		return true, 0
+	}
+	if p.rate <= 0 {
+		return false, time.Second
+	}
+	ok = float64(ahead+p.excess+1)/p.rate <= (stamina - waited).Seconds()
+	_, retry = p.admits(0)
+	return ok, retry
 }
 
 // shed makes room for a call of g when the queues of the node are full together: the newest call of whoever has most

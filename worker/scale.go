@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"flint"
+	"flint/sandbox"
 )
 
 // wantStarts is how many workers should be started now, for calls that wait.
@@ -33,15 +34,28 @@ func (l load) wantForCPU() bool {
 const (
 	hotAbove = 0.85
 	hotBelow = 1.2
+
+	starvedShare = 0.2 // of the time that threads want a processor they wait for it
 )
 
 // isHot judges the processors that a worker has used on average. size is what it may use.
 func isHot(used float64, size flint.Specification) bool {
-	top := 1.0
-	if size.CPUs > 0 && size.CPUs < 1 {
-		top = size.CPUs
-	}
+	top := topOf(size)
 	return used >= hotAbove*top && used <= hotBelow*top
+}
+
+// isStarved judges the processors that a worker has used on average and those that its threads have waited for meanwhile:
+// one that others keep from the processors uses few of them and is short of them all the same.
+func isStarved(used, delayed float64, size flint.Specification) bool {
+	return isHot(used, size) || used+delayed >= hotAbove*topOf(size) && delayed >= starvedShare*(used+delayed)
+}
+
+// topOf is how many processors one thread of a worker may use.
+func topOf(size flint.Specification) float64 {
+	if size.CPUs > 0 && size.CPUs < 1 {
+		return size.CPUs
+	}
+	return 1
 }
 
 // backoff is how long after so many failures in a row no worker is started that nobody waits for.
@@ -163,27 +177,41 @@ func (g *group) watchLoad(now time.Time, cpus int) {
 		g.mu.Unlock()
 		return
 	}
+	busy := g.inFlight >= 2*len(all) || g.hot
 	g.mu.Unlock()
-	used := make([]time.Duration, len(all))
+	used, delay := make([]time.Duration, len(all)), make([]time.Duration, len(all))
 	for i, w := range all {
 		used[i] = w.box.Usage().CPU
+		if box, ok := w.box.(sandbox.Delayer); ok && busy {
+			delay[i] = box.Delay()
+		}
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	l := load{inFlight: g.inFlight, starting: g.starting, limit: g.limit(0), cpus: cpus}
+	starved := 0
 	for i, w := range all {
-		passed, spent := now.Sub(w.looked).Seconds(), used[i]-w.used
+		passed, spent, delayed := now.Sub(w.looked).Seconds(), used[i]-w.used, delay[i]-w.delay
+		if w.delay == 0 { // nobody had looked
+			delayed = 0
+		}
 		first := w.looked.IsZero()
-		w.looked, w.used = now, used[i]
+		w.looked, w.used, w.delay = now, used[i], delay[i]
 		if w.removed || !w.open() {
 			continue
 		}
 		l.workers++
-		if !first && passed > 0 && isHot(spent.Seconds()/passed, g.target.Size) {
+		if first || passed <= 0 {
+			continue
+		}
+		if isHot(spent.Seconds()/passed, g.target.Size) {
 			l.hot++
 		}
+		if isStarved(spent.Seconds()/passed, max(0, delayed).Seconds()/passed, g.target.Size) {
+			starved++
+		}
 	}
-	g.hot = l.hot > 0
+	g.hot = starved > 0
 	if l.wantForCPU() && g.pool.reserveSpare() {
 		g.startReserved()
 	}
@@ -193,7 +221,7 @@ func (g *group) watchLoad(now time.Time, cpus int) {
 	mean, rate := g.meter.read(g.inFlight, max(passed, time.Millisecond), now)
 	if !first {
 		g.ceiling.look(flow{
-			rate: rate, mean: mean, inFlight: g.inFlight, waiting: g.waiting.n, workers: max(1, l.workers), hot: l.workers > 0 && l.hot == l.workers,
+			rate: rate, mean: mean, inFlight: g.inFlight, waiting: g.waiting.n, workers: max(1, l.workers), hot: l.workers > 0 && starved == l.workers,
 		})
 	}
 	g.grantWaiting()

@@ -45,11 +45,31 @@ func TestPressure(t *testing.T) {
 		"nobody is told to wait for minutes": {pressure{waiting: 900, rate: 0.1, workers: 4, standing: time.Minute}, 1000, false, 30 * time.Second},
 		"a queue that does not move":         {pressure{waiting: 60, workers: 4, standing: time.Minute}, 1000, false, time.Second},
 		"workers that never come":            {pressure{waiting: 60, rate: 10, workers: 4, standing: time.Minute, starting: true}, 1000, false, 7 * time.Second},
+		"those beyond the limit end first":   {pressure{waiting: 5, excess: 5, rate: 10, workers: 4, standing: 2 * time.Second}, 1000, false, 2 * time.Second},
 		"more workers are on their way":      {pressure{waiting: 40, rate: 10, workers: 4, standing: 2 * time.Second, starting: true}, 1000, true, 0},
 	} {
 		got, retry := tt.p.admits(tt.most)
 		if got != tt.want || !got && retry != tt.retry {
 			t.Errorf("%s: %v, %s; want %v, %s", name, got, retry, tt.want, tt.retry)
+		}
+	}
+}
+
+func TestWhoGoesOnWaiting(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		p     pressure
+		ahead int
+		want  bool
+	}{
+		"who is next":                 {pressure{rate: 0.1, workers: 4}, 3, true},
+		"who is served in time":       {pressure{rate: 10, workers: 4}, 38, true},
+		"who is not":                  {pressure{rate: 10, workers: 4}, 40, false},
+		"who would be but for others": {pressure{rate: 10, excess: 10, workers: 4}, 38, false},
+		"of a queue that stands":      {pressure{workers: 4}, 4, false},
+	} {
+		if got, retry := tt.p.hopeful(tt.ahead, time.Second); got != tt.want || !got && retry < time.Second {
+			t.Errorf("%s: %t, try again after %s", name, got, retry)
 		}
 	}
 }
@@ -71,6 +91,10 @@ func TestTheRateOfAQueue(t *testing.T) {
 	if q.measure(now.Add(500 * time.Millisecond)); q.rate != 20 {
 		t.Errorf("a rate of %v, want 20 a second", q.rate)
 	}
+	q.ended = 20 // those in workers end although nobody is let in
+	if q.measure(now.Add(time.Second)); q.rate != 30 {
+		t.Errorf("a rate of %v, want what is between 20 and 40 a second", q.rate)
+	}
 	for range 20 {
 		q.shift(0)
 	}
@@ -83,9 +107,16 @@ func TestTheRateOfAQueue(t *testing.T) {
 func TestDeeperCallsGoFirst(t *testing.T) {
 	t.Parallel()
 	var q queue
-	outer, inner := &waiter{granted: make(chan grant, 1)}, &waiter{depth: 2, granted: make(chan grant, 1)}
+	outer, inner, last := &waiter{granted: make(chan grant, 1)}, &waiter{depth: 2, granted: make(chan grant, 1)}, &waiter{granted: make(chan grant, 1)}
 	q.push(outer, time.Now())
 	q.push(inner, time.Now())
+	q.push(last, time.Now())
+	if q.ahead(outer) != 0 || q.ahead(last) != 1 || q.ahead(inner) != 0 {
+		t.Errorf("%d, %d and %d are ahead", q.ahead(outer), q.ahead(last), q.ahead(inner))
+	}
+	if !q.remove(last) {
+		t.Error("the last one is not there")
+	}
 	if q.first(2) != inner || q.first(0) != outer || q.last() != outer || q.n != 2 {
 		t.Errorf("queue %+v", q)
 	}
@@ -100,6 +131,14 @@ func TestCPU(t *testing.T) {
 	for used, want := range map[float64]bool{0: false, 0.5: false, 0.9: true, 1.05: true, 1.9: false} {
 		if got := isHot(used, large); got != want {
 			t.Errorf("a worker that uses %v processors is hot: %v", used, got)
+		}
+	}
+	for _, tt := range []struct {
+		used, delayed float64
+		want          bool
+	}{{0.4, 0.6, true}, {0.9, 0, true}, {0.1, 0.1, false}, {2, 0.1, false}, {1.9, 2, true}} {
+		if got := isStarved(tt.used, tt.delayed, large); got != tt.want {
+			t.Errorf("a worker that uses %v processors and waits for %v is short of them: %v", tt.used, tt.delayed, got)
 		}
 	}
 	if !isHot(0.49, flint.Specification{CPUs: 0.5}) {

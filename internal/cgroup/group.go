@@ -206,6 +206,34 @@ func (g *Group) CPUTime() time.Duration {
 	return 0
 }
 
+// Delay returns how long the group's living threads have waited for a processor while they could have used one; 0 when
+// nobody counts. It shrinks when threads end.
+func (g *Group) Delay() time.Duration {
+	var sum time.Duration
+	for _, p := range g.parts {
+		threads := "tasks"
+		if p.version == 2 {
+			threads = "cgroup.threads"
+		}
+		b, err := os.ReadFile(filepath.Join(p.dir, threads))
+		if err != nil {
+			continue
+		}
+		for id := range strings.FieldsSeq(string(b)) {
+			stat, err := os.ReadFile("/proc/" + id + "/schedstat")
+			if err != nil {
+				continue // it has ended, or the kernel does not count
+			}
+			if f := strings.Fields(string(stat)); len(f) > 1 {
+				ns, _ := strconv.ParseInt(f[1], 10, 64)
+				sum += time.Duration(ns)
+			}
+		}
+		break // the parts hold the same threads
+	}
+	return sum
+}
+
 // PeakMemory returns the most memory that the group ever held, in bytes; 0 when nobody counts.
 func (g *Group) PeakMemory() int64 {
 	for _, p := range g.parts {

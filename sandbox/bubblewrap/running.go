@@ -151,6 +151,9 @@ func (s *running) ran() bool {
 	}
 }
 
+// Delay implements [sandbox.Delayer].
+func (s *running) Delay() time.Duration { return s.group.Delay() }
+
 func (s *running) measure() sandbox.Usage {
 	return sandbox.Usage{CPU: s.group.CPUTime(), PeakMemory: s.group.PeakMemory()}
 }

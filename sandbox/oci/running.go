@@ -114,6 +114,9 @@ func (s *running) verdict(said string) sandbox.Exit {
 	return e
 }
 
+// Delay implements [sandbox.Delayer].
+func (s *running) Delay() time.Duration { return s.group.Delay() }
+
 func (s *running) measure() sandbox.Usage {
 	return sandbox.Usage{CPU: s.group.CPUTime(), PeakMemory: s.group.PeakMemory()}
 }
