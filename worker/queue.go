@@ -32,6 +32,7 @@ type queue struct {
 	came  uint64 // all that ever waited
 
 	since  time.Time // since when somebody has been waiting
+	strain time.Time // when a call was refused last
 	looked time.Time // when the rate was last worked out
 	served int       // those that left for a worker since then
 	ended  int       // calls that ended in workers since then
@@ -49,6 +50,9 @@ func (q *queue) push(w *waiter, now time.Time) {
 			q.rate = 0
 		}
 		q.begin(now)
+		if now.Sub(q.strain) < calm {
+			q.since = now.Add(-burst) // it was empty for a moment only
+		}
 	}
 	q.came++
 	w.number = q.came
@@ -142,6 +146,8 @@ const (
 	burst    = time.Second     // a queue that is older is no burst any more
 	patience = time.Second     // what a call may wait in such a queue
 	stamina  = 5 * time.Second // what one may wait in a burst
+	few      = 16              // calls may always wait, until they are asked whether there is hope
+	calm     = 5 * time.Second // for that long nobody was refused when a queue is a burst
 )
 
 // admits reports whether one more call may wait, and if not after which time it may try again. A burst is taken in as
@@ -156,7 +162,7 @@ func (p pressure) admits(most int) (ok bool, retry time.Duration) {
 	switch {
 	case p.waiting >= most:
 		return false, retry
-	case p.waiting < p.workers, p.rate <= 0 && p.standing < stamina:
+	case p.waiting < max(few, p.workers), p.rate <= 0 && p.standing < stamina:
 		return true, 0
 	case p.rate <= 0: // nobody has left for seconds
 		return false, retry
@@ -173,6 +179,7 @@ func (g *group) admit(now time.Time) error {
 	if ok {
 		return nil
 	}
+	g.waiting.strain = now
 	if len(g.workers) == 0 {
 		return flint.ErrTooBusy.After(retry)
 	}

@@ -39,13 +39,14 @@ func TestPressure(t *testing.T) {
 		"the queue is full":                  {pressure{waiting: 10, workers: 4}, 10, false, time.Second},
 		"a burst that can be served soon":    {pressure{waiting: 40, rate: 10, workers: 4}, 1000, true, 0},
 		"one that cannot":                    {pressure{waiting: 60, rate: 10, workers: 4}, 1000, false, 7 * time.Second},
-		"a standing queue is kept short":     {pressure{waiting: 10, rate: 10, workers: 4, standing: 2 * time.Second}, 1000, false, 2 * time.Second},
-		"but not empty":                      {pressure{waiting: 9, rate: 10, workers: 4, standing: 2 * time.Second}, 1000, true, 0},
-		"one call per worker may always":     {pressure{waiting: 3, rate: 0.1, workers: 4, standing: time.Minute}, 1000, true, 0},
+		"a standing queue is kept short":     {pressure{waiting: 20, rate: 20, workers: 4, standing: 2 * time.Second}, 1000, false, 2 * time.Second},
+		"but not empty":                      {pressure{waiting: 19, rate: 20, workers: 4, standing: 2 * time.Second}, 1000, true, 0},
+		"a few calls may always":             {pressure{waiting: 15, rate: 0.1, workers: 4, standing: time.Minute}, 1000, true, 0},
+		"and one call per worker":            {pressure{waiting: 39, rate: 0.1, workers: 40, standing: time.Minute}, 1000, true, 0},
 		"nobody is told to wait for minutes": {pressure{waiting: 900, rate: 0.1, workers: 4, standing: time.Minute}, 1000, false, 30 * time.Second},
 		"a queue that does not move":         {pressure{waiting: 60, workers: 4, standing: time.Minute}, 1000, false, time.Second},
 		"workers that never come":            {pressure{waiting: 60, rate: 10, workers: 4, standing: time.Minute, starting: true}, 1000, false, 7 * time.Second},
-		"those beyond the limit end first":   {pressure{waiting: 5, excess: 5, rate: 10, workers: 4, standing: 2 * time.Second}, 1000, false, 2 * time.Second},
+		"those beyond the limit end first":   {pressure{waiting: 16, excess: 5, rate: 20, workers: 4, standing: 2 * time.Second}, 1000, false, 2 * time.Second},
 		"more workers are on their way":      {pressure{waiting: 40, rate: 10, workers: 4, standing: 2 * time.Second, starting: true}, 1000, true, 0},
 	} {
 		got, retry := tt.p.admits(tt.most)
