@@ -310,9 +310,9 @@ func (g *group) startOne() {
 	w.mu.Unlock()
 	w.idleSince = now
 	g.concurrency = w.concurrency
-	if g.workers = append(g.workers, w); len(g.workers) == 1 {
-		g.waiting.begin(now) // until now they waited for a start, which says nothing of how long calls take
-	}
+	g.workers = append(g.workers, w)
+	g.waiting.measure(now)
+	g.waiting.grow(len(g.workers), now)
 	g.pool.tasks.Go(func() { g.watch(w) })
 	g.grantWaiting()
 	g.scale()

@@ -63,6 +63,16 @@ func (q *queue) push(w *waiter, now time.Time) {
 // begin has those who wait be the beginning of a queue: nothing of what was measured holds.
 func (q *queue) begin(now time.Time) { q.since, q.looked, q.served, q.ended = now, now, 0, 0 }
 
+// grow has the queue be served by n workers, one more than before.
+func (q *queue) grow(n int, now time.Time) {
+	if n == 1 { // until now they waited for a start, which says nothing of how long calls take
+		q.begin(now)
+		return
+	}
+	q.rate *= float64(n) / float64(n-1)
+	q.looked, q.served, q.ended = now, 0, 0
+}
+
 // ahead is how many of those who wait as deep come before one.
 func (q *queue) ahead(w *waiter) int {
 	i, _ := q.find(w)
@@ -146,6 +156,7 @@ const (
 	burst    = time.Second     // a queue that is older is no burst any more
 	patience = time.Second     // what a call may wait in such a queue
 	stamina  = 5 * time.Second // what one may wait in a burst
+	hope     = 8 * time.Second // what one may wait who has waited for a while
 	few      = 16              // calls may always wait, until they are asked whether there is hope
 	calm     = 5 * time.Second // for that long nobody was refused when a queue is a burst
 )
@@ -211,7 +222,7 @@ func (p pressure) hopeful(ahead int, waited time.Duration) (ok bool, retry time.
 	if p.rate <= 0 {
 		return false, time.Second
 	}
-	ok = float64(ahead+p.excess+1)/p.rate <= (stamina - waited).Seconds()
+	ok = float64(ahead+p.excess+1)/p.rate <= (hope - waited).Seconds()
 	_, retry = p.admits(0)
 	return ok, retry
 }

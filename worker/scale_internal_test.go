@@ -64,9 +64,9 @@ func TestWhoGoesOnWaiting(t *testing.T) {
 		want  bool
 	}{
 		"who is next":                 {pressure{rate: 0.1, workers: 4}, 3, true},
-		"who is served in time":       {pressure{rate: 10, workers: 4}, 38, true},
-		"who is not":                  {pressure{rate: 10, workers: 4}, 40, false},
-		"who would be but for others": {pressure{rate: 10, excess: 10, workers: 4}, 38, false},
+		"who is served in time":       {pressure{rate: 10, workers: 4}, 68, true},
+		"who is not":                  {pressure{rate: 10, workers: 4}, 70, false},
+		"who would be but for others": {pressure{rate: 10, excess: 10, workers: 4}, 68, false},
 		"of a queue that stands":      {pressure{workers: 4}, 4, false},
 	} {
 		if got, retry := tt.p.hopeful(tt.ahead, time.Second); got != tt.want || !got && retry < time.Second {
@@ -92,6 +92,10 @@ func TestTheRateOfAQueue(t *testing.T) {
 	if q.measure(now.Add(500 * time.Millisecond)); q.rate != 20 {
 		t.Errorf("a rate of %v, want 20 a second", q.rate)
 	}
+	if q.grow(2, now.Add(500*time.Millisecond)); q.rate != 40 {
+		t.Errorf("a rate of %v with two workers instead of one, want twice as much", q.rate)
+	}
+	q.rate = 20
 	q.ended = 20 // those in workers end although nobody is let in
 	if q.measure(now.Add(time.Second)); q.rate != 30 {
 		t.Errorf("a rate of %v, want what is between 20 and 40 a second", q.rate)
