@@ -10,8 +10,9 @@ import (
 	"flint/internal/pull"
 )
 
-// replaceTime bounds how long a change waits for workers of what a function is now, while calls still go to what it was.
-const replaceTime = 2 * time.Second
+// replaceTime bounds how long a change waits for workers of what a function is now, while calls still go to what it was: long
+// enough for slow starts on a busy machine, and shorter than prepared workers are kept.
+const replaceTime = 8 * time.Second
 
 // replaceAtOnce is how many functions of a project are made ready at the same time when a variable of theirs changed.
 const replaceAtOnce = 8
@@ -42,7 +43,7 @@ func (c *changes) take() map[functionKey]bool {
 
 // Changed follows a change of a function, or of all functions of a project when function is empty. Calls that begin
 // after it has returned meet what the function is now. One that is being called is not interrupted: new workers are
-// made ready first, and until they are, though for two seconds at most, calls go on with what was. atOnce does without
+// made ready first, and until they are, though for eight seconds at most, calls go on with what was. atOnce does without
 // that, because somebody may have seen the change already: calls wait for the new workers then.
 func (i *Invoker) Changed(project flint.ProjectID, function flint.FunctionID, atOnce bool) {
 	keys := []functionKey{{project, function}}
