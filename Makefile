@@ -5,6 +5,7 @@ SHELL := /bin/bash
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 PKG     ?= ./...
 ARGS    ?=
+SOAK    ?= 30m
 
 # The version comes from VERSION: Go need not ask Git, which refuses checkouts of other users.
 export GOFLAGS += -buildvcs=false
@@ -12,7 +13,7 @@ export FLINT_TEST_BINARY     ?= $(CURDIR)/bin/flint
 export FLINT_TEST_TOOLCHAINS ?= $(CURDIR)/.tools/toolchains
 export FLINT_TEST_SEEDS      ?= $(CURDIR)/.tools/seeds
 
-.PHONY: help setup build run demo test lint check bench fuzz clean
+.PHONY: help setup build run demo test lint check bench soak fuzz clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +48,12 @@ bench: ## run the benchmarks; ARGS='-only warm' and the like go to them
 	@$(MAKE) --no-print-directory build
 	@bin/flint runtimes install node-22 --data .tools
 	go run ./bench $(ARGS)
+
+soak: ## have a node with the race detector do everything for SOAK (30m), and count what it leaves behind
+	@scripts/setup --for test
+	@$(MAKE) --no-print-directory build
+	@bin/flint runtimes install node-22 --data .tools
+	CGO_ENABLED=1 FLINT_TEST_SOAK=$(SOAK) go test -race -timeout 0 -count 1 -run '^TestSoak$$' -v ./e2e
 
 fuzz: ## run every fuzz target for FUZZTIME (60s)
 	@scripts/fuzz

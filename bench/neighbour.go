@@ -14,9 +14,10 @@ import (
 const (
 	neighbourRate    = 50 // calls of the quiet function in a second
 	neighbourCallers = 2  // of the other function, each making its next call when the last has ended
-	neighbourTimes   = 5  // may the quiet function's p99 be as long as alone
+	neighbourTimes   = 3  // may the quiet function's p99 be as long as alone
 	neighbourFloor   = 25 * time.Millisecond
 	neighbourRest    = 2 * time.Second
+	neighbourLook    = 200 * time.Millisecond // between two looks at what the other takes
 )
 
 // neighbourRow is what one function feels of another. Times are microseconds.
@@ -33,14 +34,51 @@ type neighbourStep struct {
 	P99   float64 `json:"p99_us"`
 	Other int     `json:"other_calls"` // of the other that were answered, how ever
 	Ended int     `json:"other_ended"` // of these not with 200: stopped by a limit
+	taken
+}
+
+// taken is what everything below the node took meanwhile: it shows whether the other did what it is for.
+type taken struct {
+	CPUs      float64 `json:"cpus"`      // on average
+	Processes int     `json:"processes"` // most at once
+	Memory    float64 `json:"memory_mb"` // most at once
+}
+
+// hostile is a function that takes what it can get, and the least that it must have taken to count.
+type hostile struct {
+	name, path string
+	least      taken
+}
+
+var errHarmless = errors.New("it did no harm: what was measured beside it says nothing")
+
+// harmful reports an error unless something was taken.
+func (h hostile) harmful(s neighbourStep) error {
+	if s.CPUs < h.least.CPUs || s.Processes < h.least.Processes || s.Memory < h.least.Memory && s.Ended == 0 || s.Other == 0 {
+		return fmt.Errorf("%s: %w: %d calls, %.2f processors, %d processes, %.0f MB", h.name, errHarmless, s.Other, s.CPUs, s.Processes, s.Memory)
+	}
+	return nil
+}
+
+// watch notes what is taken below a process until ctx ends.
+func (t *taken) watch(ctx context.Context, pid int) {
+	begun, before := time.Now(), readUsage(pid)
+	for next := begun; waitUntil(ctx, next.Add(neighbourLook)); next = time.Now() {
+		below := workers(pid)
+		t.Processes = max(t.Processes, len(below))
+		t.Memory = max(t.Memory, shareOf(below))
+	}
+	used := readUsage(pid).since(before)
+	t.CPUs = (used.workers + used.ended).Seconds() / time.Since(begun).Seconds()
 }
 
 // neighbour calls a quiet function alone and beside functions that take what they can get, in alternation.
 func neighbour(ctx context.Context, b *bed, o options) (result, error) {
-	hostile := []struct{ name, path string }{
-		{"burning CPU", "/burn?n=1000"}, {"forking", "/fork?n=1000"}, {"eating memory", "/eat"}, {"filling disk and logs", "/fill?n=1000"},
+	all := []hostile{
+		{"burning CPU", "/burn?n=1000", taken{CPUs: 0.1}}, {"forking", "/fork?n=1000", taken{CPUs: 0.1, Processes: 32}},
+		{"eating memory", "/eat", taken{Memory: 256}}, {"filling disk and logs", "/fill?n=1000", taken{CPUs: 0.05}},
 	}
-	n, err := b.replicas(ctx, "neighbour", 1+len(hostile))
+	n, err := b.replicas(ctx, "neighbour", 1+len(all))
 	if err != nil {
 		return nil, err
 	}
@@ -50,15 +88,18 @@ func neighbour(ctx context.Context, b *bed, o options) (result, error) {
 		return nil, err
 	}
 	r := &neighbourRow{}
-	for i, h := range hostile {
+	for i, h := range all {
 		alone, err := quiet(ctx, p, o.neighbour)
 		if err != nil {
 			return nil, fmt.Errorf("alone: %w", err)
 		}
 		r.Alone = append(r.Alone, alone)
-		beside, err := disturbed(ctx, n.addr, replicaPath(1+i, h.path), func() (neighbourStep, error) { return quiet(ctx, p, o.neighbour) })
+		beside, err := disturbed(ctx, n, replicaPath(1+i, h.path), func() (neighbourStep, error) { return quiet(ctx, p, o.neighbour) })
 		if err != nil {
 			return nil, fmt.Errorf("beside one %s: %w", h.name, err)
+		}
+		if err := h.harmful(beside); err != nil {
+			return nil, err
 		}
 		beside.Name = h.name
 		r.Beside = append(r.Beside, beside)
@@ -91,8 +132,8 @@ func quiet(ctx context.Context, p *player, d time.Duration) (neighbourStep, erro
 }
 
 // disturbed measures while callers keep calling another function. What that answers is its own business, but it must.
-func disturbed(ctx context.Context, addr, path string, measure func() (neighbourStep, error)) (neighbourStep, error) {
-	p := newPlayer(addr)
+func disturbed(ctx context.Context, n *node, path string, measure func() (neighbourStep, error)) (neighbourStep, error) {
+	p := newPlayer(n.addr)
 	defer p.close()
 	var over atomic.Bool
 	var mu sync.Mutex
@@ -120,12 +161,19 @@ func disturbed(ctx context.Context, addr, path string, measure func() (neighbour
 	}
 	var step neighbourStep
 	err := ctx.Err()
+	var found taken
+	watched, stop := context.WithCancel(ctx)
+	defer stop()
+	var watch sync.WaitGroup
+	watch.Go(func() { found.watch(watched, n.process.cmd.Process.Pid) })
 	if waitUntil(ctx, time.Now().Add(neighbourRest)) { // it has begun
 		step, err = measure()
 	}
 	over.Store(true)
+	stop()
+	watch.Wait()
 	wg.Wait()
-	step.Other, step.Ended = calls, ended
+	step.Other, step.Ended, step.taken = calls, ended, found
 	return step, errors.Join(err, unanswered)
 }
 
@@ -144,10 +192,11 @@ func (r *neighbourRow) check() error {
 
 func (r *neighbourRow) print(w io.Writer) {
 	fmt.Fprintf(w, "\nNeighbour: a quiet function, %d calls/s, beside another; alone p99 %.1f ms\n\n", neighbourRate, r.P99/1000)
-	fmt.Fprintln(w, "beside one\tcalls\tp50 ms\tp99 ms\tbound\tratio p99\tits calls\tstopped\t")
+	fmt.Fprintln(w, "beside one\tcalls\tp50 ms\tp99 ms\tbound\tratio p99\tits calls\tstopped\tprocessors\tprocesses\tMB\t")
 	for i, s := range r.Beside {
 		a := r.Alone[i]
-		fmt.Fprintf(w, "(alone)\t%d\t%.1f\t%.1f\t\t\t\t\t\n", a.Calls, a.P50/1000, a.P99/1000)
-		fmt.Fprintf(w, "%s\t%d\t%.1f\t%.1f\t%.1f\t%.1f\t%d\t%d\t\n", s.Name, s.Calls, s.P50/1000, s.P99/1000, r.bound()/1000, ratio(s.P99, r.P99), s.Other, s.Ended)
+		fmt.Fprintf(w, "(alone)\t%d\t%.1f\t%.1f\t\t\t\t\t\t\t\t\n", a.Calls, a.P50/1000, a.P99/1000)
+		fmt.Fprintf(w, "%s\t%d\t%.1f\t%.1f\t%.1f\t%.1f\t%d\t%d\t%.2f\t%d\t%.0f\t\n", s.Name, s.Calls, s.P50/1000, s.P99/1000, r.bound()/1000, ratio(s.P99, r.P99),
+			s.Other, s.Ended, s.CPUs, s.Processes, s.Memory)
 	}
 }
