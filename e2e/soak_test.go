@@ -49,7 +49,7 @@ func TestSoak(t *testing.T) {
 	}
 	n := node.Start(t, node.Options{
 		Program: program, Environ: []string{insideVariable + "=" + socket, "TMPDIR=" + temp, "GORACE=log_path=" + races},
-		Args: []string{"--keep-alive=2s", "--rate-limits=false"},
+		Args: []string{"--keep-alive=2s", "--rate-limits=false", "--execution-limit=2000"},
 	})
 	t.Cleanup(func() { raced(t, races) }) // after the node has stopped
 	s := newSoaked(t, n)
