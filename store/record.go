@@ -45,7 +45,7 @@ const (
 var errRecord = errors.New("an entry is not the record of an execution")
 
 func encodeRecord(b []byte, r executionRecord) []byte {
-	b = append(b, recordFormat, byte(len(r))) //nolint:gosec // recordColumns
+	b = append(b, recordFormat, byte(len(r)))
 	for _, value := range r {
 		switch v := value.(type) {
 		case string:
@@ -70,15 +70,16 @@ func decodeRecord(b []byte) (executionRecord, error) {
 		if len(b) == 0 {
 			return nil, errRecord
 		}
-		kind, n := b[0], 0
+		kind := b[0]
 		b = b[1:]
+		var n int
 		switch kind {
 		case kindText:
 			size, k := binary.Uvarint(b)
 			if k <= 0 || size > uint64(len(b)-k) {
 				return nil, errRecord
 			}
-			n = k + int(size) //nolint:gosec // bounded by the entry
+			n = k + int(size)
 			r = append(r, string(b[k:n]))
 		case kindWhole:
 			v, k := binary.Varint(b)

@@ -180,11 +180,10 @@ func read(half []byte) (b Batch) {
 	return b
 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // checksum tells an entry of a batch from what an earlier one has left in its place.
 func checksum(number uint64, entry []byte) uint32 {
 	var seed [8]byte
 	binary.LittleEndian.PutUint64(seed[:], number)
-	return crc32.Update(crc32.Checksum(seed[:], castagnoli), castagnoli, entry)
+	table := crc32.MakeTable(crc32.Castagnoli) // made once
+	return crc32.Update(crc32.Checksum(seed[:], table), table, entry)
 }
