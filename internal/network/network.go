@@ -195,9 +195,6 @@ func (p *Pool) order(ctx context.Context, class Class) (*Network, error) {
 	return m.network, m.err
 }
 
-// Obstacles says which rules of others on this host may stand in the way of the networks' packets.
-func (p *Pool) Obstacles() []string { return obstacles() }
-
 // Range returns the addresses that this node's networks have.
 func (p *Pool) Range() netip.Prefix { return p.block.prefix }
 

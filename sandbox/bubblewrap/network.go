@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"flint/internal/network"
 	"flint/internal/rootfs"
@@ -33,21 +30,8 @@ func (d *Driver) connect(cfg *network.Config) {
 		d.networks, err = network.Open(c)
 	}
 	if err != nil {
-		d.networks, d.noNets = nil, lacking(err)
+		d.networks, d.noNets = nil, network.Explain(err)
 	}
-}
-
-// lacking says what an error of the kernel about networks means.
-func lacking(err error) string {
-	switch {
-	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		return err.Error() + " (the capabilities CAP_NET_ADMIN and CAP_SYS_ADMIN are needed)"
-	case errors.Is(err, unix.EROFS):
-		return err.Error() + " (/proc/sys cannot be written, as in most containers)"
-	case errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOENT):
-		return err.Error() + " (the kernel may lack nf_tables, nft_reject, nft_ct, nft_masq or veth)"
-	}
-	return err.Error()
 }
 
 // Networks says why sandboxes have no network of their own, or returns nil when they can have one.
@@ -58,30 +42,27 @@ func (d *Driver) Networks() error {
 	return fmt.Errorf("%w: %s", sandbox.ErrNoNetwork, d.noNets)
 }
 
-// classOf returns what a spec's network is called where they are made. The others are bubblewrap's, and the host's.
-func classOf(n sandbox.Network) (network.Class, bool) {
+// classOf returns what a spec's network is called where they are made.
+func classOf(n sandbox.Network) network.Class {
 	switch n {
 	case sandbox.NetworkNode:
-		return network.Node, true
-	case sandbox.NetworkInternet:
-		return network.Internet, true
+		return network.Node
 	case sandbox.NetworkBuild:
-		return network.Build, true
-	case sandbox.NetworkNone, sandbox.NetworkHost:
+		return network.Build
+	case sandbox.NetworkInternet, sandbox.NetworkNone, sandbox.NetworkHost:
 	}
-	return 0, false
+	return network.Internet
 }
 
 // join gets the sandbox its network.
 func (s *running) join(ctx context.Context) (err error) {
-	class, own := classOf(s.spec.Network)
-	if !own {
+	if !s.spec.Network.Own() {
 		return nil
 	}
 	if err := s.driver.Networks(); err != nil {
 		return err
 	}
-	s.network, err = s.driver.networks.Take(ctx, class)
+	s.network, err = s.driver.networks.Take(ctx, classOf(s.spec.Network))
 	return err
 }
 
@@ -92,13 +73,6 @@ func (d *Driver) network() sandbox.Finding {
 			"reaches, its own ports and abstract sockets included"
 		return f
 	}
-	f.OK = true
-	f.Detail = fmt.Sprintf("each sandbox has one of its own, with addresses from %s: it reaches the API and the internet, not the "+
-		"host, other sandboxes and private networks; no IPv6", d.networks.Range())
-	if o := d.networks.Obstacles(); len(o) > 0 {
-		f.OK = false
-		f.Detail += ". Rules of this host drop what is forwarded unless they say otherwise, in " + strings.Join(o, ", ") +
-			": have them accept what comes from and goes to the interfaces flint*, or sandboxes reach nothing outside"
-	}
+	f.Detail, f.OK = d.networks.Describe()
 	return f
 }

@@ -176,9 +176,22 @@ func (s *running) mounts(mounts []mount) []specs.Mount {
 	return out
 }
 
+// etcLinks says what the names in /etc lead to.
+func (s *running) etcLinks(files []string) map[string]string {
+	links := map[string]string{}
+	for _, name := range files {
+		to := name
+		if s.network != nil && name == rootfs.ResolvConf {
+			to = rootfs.OwnResolvConf
+		}
+		links[path.Join("/etc", name)] = path.Join(rootfs.Inside, to)
+	}
+	return links
+}
+
 // skeleton makes the root directory of a sandbox: what is mounted on, and links. The runtime could not: it is not the
 // owner by then.
-func skeleton(root string, system rootfs.System, etc []string, mounts []mount) error {
+func skeleton(root string, system rootfs.System, etc map[string]string, mounts []mount) error {
 	for _, d := range []string{"", "/usr", "/usr/local", "/etc", "/dev", "/run", "/run/flint", "/var", "/proc", "/tmp"} {
 		if err := os.Mkdir(root+d, 0o755); err != nil {
 			return err
@@ -202,9 +215,7 @@ func skeleton(root string, system rootfs.System, etc []string, mounts []mount) e
 		}
 	}
 	links := maps.Clone(system.Links)
-	for _, name := range etc {
-		links[path.Join("/etc", name)] = path.Join(rootfs.Inside, name)
-	}
+	maps.Copy(links, etc)
 	links["/var/tmp"] = "/tmp"
 	for name, to := range links {
 		if err := os.MkdirAll(root+path.Dir(name), 0o755); err != nil {

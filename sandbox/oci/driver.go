@@ -25,6 +25,7 @@ import (
 
 	"flint/internal/cgroup"
 	"flint/internal/guard"
+	"flint/internal/network"
 	"flint/internal/rootfs"
 	"flint/internal/stage"
 	"flint/internal/stdio"
@@ -33,10 +34,12 @@ import (
 
 // Config configures a Driver.
 type Config struct {
-	Runtime   string       // path or name of the program; runc, crun and runsc are looked for on PATH when empty
-	RunDir    string       // a directory of the driver's own; a temporary one when empty
-	FirstUser uint32       // the first of the host's user ids that sandboxes run as; 1,000,000,000 when 0
-	Logger    *slog.Logger // discards when nil
+	Runtime   string // path or name of the program; runc, crun and runsc are looked for on PATH when empty
+	RunDir    string // a directory of the driver's own; a temporary one when empty
+	FirstUser uint32 // the first of the host's user ids that sandboxes run as; 1,000,000,000 when 0
+	// Network configures the networks of sandboxes that have one of their own; nil: none has, beside a bare loopback.
+	Network *network.Config
+	Logger  *slog.Logger // discards when nil
 	// Weak takes protections away. Only tests set it, those that have to see attacks succeed.
 	Weak Weakness
 }
@@ -61,6 +64,8 @@ type Driver struct {
 	rooms    *stage.Rooms
 	users    *users
 	guard    *guard.Guard
+	networks *network.Pool       // nil when sandboxes have no network of their own
+	noNets   string              // why
 	profile  *specs.LinuxSeccomp // nil when the kernel has no filters
 	etc      *rootfs.Etc
 	system   rootfs.System
@@ -122,6 +127,7 @@ func New(cfg Config) (_ *Driver, err error) {
 	if d.guard, err = guard.New(d.log); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
+	d.connect(cfg.Network)
 	return d, nil
 }
 
@@ -202,6 +208,9 @@ func (d *Driver) Close() error {
 		errs = append(errs, s.Close())
 	}
 	errs = append(errs, d.guard.Close())
+	if d.networks != nil {
+		errs = append(errs, d.networks.Close())
+	}
 	d.launcher.Close()
 	if d.rooms != nil {
 		d.rooms.Close()

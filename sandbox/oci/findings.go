@@ -20,10 +20,7 @@ func (d *Driver) Findings(ctx context.Context) []sandbox.Finding {
 		d.limit("memory limit", cgroup.Memory),
 		d.limit("process limit", cgroup.Processes),
 		d.limit("processor limit", cgroup.CPU),
-		{
-			Layer: "network", OK: true, Detail: "sandboxes with the host's network reach everything that the host reaches, its own ports " +
-				"and abstract sockets included; the others have a loopback of their own and nothing else",
-		},
+		d.network(),
 	}
 	if d.runtime.gVisor() {
 		found[3].Detail = "gVisor sees no mounts that are made later, so that cold starts are slower"

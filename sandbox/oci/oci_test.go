@@ -20,7 +20,7 @@ func open(t testing.TB, name string) *Driver {
 	if _, err := findRuntime(name); err != nil {
 		t.Skip(err)
 	}
-	d, err := New(Config{Runtime: name, RunDir: t.TempDir()})
+	d, err := New(Config{Runtime: name, RunDir: t.TempDir(), Network: sandboxtest.Networks(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,6 +49,7 @@ func TestDriver(t *testing.T) {
 				Memory:    sandboxtest.Offers(found, "memory limit"),
 				Processes: true,
 				Usage:     sandboxtest.Offers(found, "processor limit"),
+				Network:   d.Networks() == nil,
 				Leftovers: func(id string) []string { return leftovers(t, d, id) },
 			})
 		})

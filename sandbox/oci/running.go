@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"flint/internal/cgroup"
+	"flint/internal/network"
 	"flint/internal/stage"
 	"flint/internal/stdio"
 	"flint/sandbox"
@@ -41,6 +42,7 @@ type running struct {
 
 	// Set by Start, in this order, as far as it comes.
 	user    *user
+	network *network.Network // nil when it is the runtime's or the host's
 	group   *cgroup.Group
 	stage   *stage.Stage
 	io      stdio.Pipes
@@ -248,6 +250,9 @@ func (s *running) release() error {
 	}
 	if s.user != nil {
 		s.driver.users.give(s.user)
+	}
+	if s.network != nil {
+		s.network.Close()
 	}
 	s.driver.unregister(s.spec.ID)
 	return errors.Join(errs...)

@@ -42,9 +42,6 @@ func (d *Driver) Start(ctx context.Context, spec sandbox.Spec) (sandbox.Sandbox,
 	if err != nil {
 		return nil, err
 	}
-	if spec.Network != sandbox.NetworkNone && spec.Network != sandbox.NetworkHost {
-		return nil, fmt.Errorf("start sandbox %s: %w: the OCI driver makes none of its own", spec.ID, sandbox.ErrNoNetwork)
-	}
 	s := &running{driver: d, spec: spec, settled: make(chan struct{}), done: make(chan struct{})}
 	if err := d.register(spec.ID, s); err != nil {
 		return nil, err
@@ -65,6 +62,9 @@ func (d *Driver) Start(ctx context.Context, spec sandbox.Spec) (sandbox.Sandbox,
 func (s *running) start(ctx context.Context) (err error) {
 	d := s.driver
 	if s.user, err = d.users.take(); err != nil {
+		return err
+	}
+	if err := s.join(ctx); err != nil {
 		return err
 	}
 	for _, m := range s.spec.Mounts {
@@ -104,7 +104,7 @@ func (s *running) start(ctx context.Context) (err error) {
 		if err := os.Mkdir(s.bundle(), 0o755); err != nil {
 			return err
 		}
-		if err := skeleton(s.bundle()+"/rootfs", d.system, etc, mounts); err != nil {
+		if err := skeleton(s.bundle()+"/rootfs", d.system, s.etcLinks(etc), mounts); err != nil {
 			return fmt.Errorf("make the root directory: %w", err)
 		}
 		if err := os.WriteFile(s.bundle()+"/config.json", config, 0o600); err != nil {
@@ -198,7 +198,12 @@ func (s *running) launch(inside *os.File) error {
 	if !d.runtime.joinsGroups() {
 		run = func() error { return s.group.Spawn(cmd.SysProcAttr, cmd.Start) }
 	}
-	err := run()
+	var err error
+	if s.network != nil {
+		err = s.network.Enter(run) // the configuration names no namespace, so that the sandbox stays in that of the runtime
+	} else {
+		err = run()
+	}
 	s.io.CloseTheirs()
 	if err != nil {
 		return fmt.Errorf("run %s: %w", d.runtime.path, err)
