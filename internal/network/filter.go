@@ -221,10 +221,13 @@ func address(field uint32, p netip.Prefix, op expr.CmpOp) []expr.Any {
 
 func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
-func protocol(number byte) []expr.Any {
+func protocol(number byte) []expr.Any    { return transport(number, expr.CmpOpEq) }
+func notProtocol(number byte) []expr.Any { return transport(number, expr.CmpOpNeq) }
+
+func transport(number byte, op expr.CmpOp) []expr.Any {
 	return []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{number}},
+		&expr.Cmp{Op: op, Register: 1, Data: []byte{number}},
 	}
 }
 

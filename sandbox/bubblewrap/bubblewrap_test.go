@@ -14,6 +14,11 @@ import (
 	"flint/sandbox/sandboxtest"
 )
 
+func TestMain(m *testing.M) {
+	sandboxtest.Join()
+	os.Exit(m.Run())
+}
+
 // unprivileged is set for the copy of this test that runs as nobody.
 const unprivileged = "FLINT_TEST_UNPRIVILEGED"
 

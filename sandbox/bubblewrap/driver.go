@@ -51,14 +51,14 @@ type Driver struct {
 	log      *slog.Logger
 	groups   *cgroup.Manager
 	launcher *stage.Launcher
-	users    *users        // nil when sandboxes run as the user that Flint runs as
-	noUsers  string        // why
-	refused  error         // why no sandbox is started at all
-	rooms    *stage.Rooms  // nil when the host allows no mount namespace without a user namespace
-	noRooms  string        // why
-	guard    *guard.Guard  // nil when the kernel ends the sandboxes with this process
-	networks *network.Pool // nil when sandboxes have no network of their own
-	noNets   string        // why
+	users    *users       // nil when sandboxes run as the user that Flint runs as
+	noUsers  string       // why
+	refused  error        // why no sandbox is started at all
+	rooms    *stage.Rooms // nil when the host allows no mount namespace without a user namespace
+	noRooms  string       // why
+	guard    *guard.Guard // nil when the kernel ends the sandboxes with this process
+	networks networks     // nil when sandboxes have no network of their own
+	noNets   string       // why
 	filter   []byte
 	base     *rootfs.Etc
 	tries    atomic.Uint64 // sandboxes that Findings ran

@@ -2,7 +2,6 @@ package bubblewrap
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -12,25 +11,38 @@ import (
 	"flint/sandbox"
 )
 
+// networks makes the networks of sandboxes.
+type networks interface {
+	Take(ctx context.Context, class network.Class) (*network.Network, error)
+	Describe() (detail string, good bool)
+	Close() error
+}
+
 // connect opens the networks, if they are wanted and the host has what they need.
 func (d *Driver) connect(cfg *network.Config) {
 	if cfg == nil {
 		d.noNets = "the node is not set to give them any"
 		return
 	}
-	var err error
+	c := *cfg
+	c.Logger, c.NameServer = d.log, netip.MustParseAddr(rootfs.NameServer)
 	switch {
+	case d.users != nil && os.Geteuid() == 0:
+		if p, err := network.Open(c); err != nil {
+			d.noNets = network.Explain(err)
+		} else {
+			d.networks = p
+		}
+	case d.users == nil && os.Geteuid() != 0:
+		if r, err := network.OpenRootless(c); err != nil {
+			d.noNets = "making them without being root: " + err.Error()
+		} else {
+			d.networks = r
+		}
 	case d.users == nil:
-		err = fmt.Errorf("making them needs root, and a user of its own for each sandbox (%s)", d.noUsers)
-	case os.Geteuid() != 0:
-		err = errors.New("making them needs root")
+		d.noNets = fmt.Sprintf("root makes them for sandboxes that have a user of their own each (%s)", d.noUsers)
 	default:
-		c := *cfg
-		c.Logger, c.NameServer = d.log, netip.MustParseAddr(rootfs.NameServer)
-		d.networks, err = network.Open(c)
-	}
-	if err != nil {
-		d.networks, d.noNets = nil, network.Explain(err)
+		d.noNets = "making them needs root"
 	}
 }
 

@@ -235,7 +235,7 @@ func (s *running) launch(l *launch) error {
 	spawn := func() error { return s.group.Spawn(cmd.SysProcAttr, cmd.Start) }
 	var err error
 	if s.network != nil {
-		err = s.network.Enter(spawn)
+		err = s.network.Start(cmd, spawn)
 	} else {
 		err = spawn()
 	}
@@ -259,6 +259,11 @@ func (s *running) letGo(ctx context.Context, l *launch) error {
 			err = context.Cause(ctx)
 		}
 		return fmt.Errorf("%s: %w", what, err)
+	}
+	if s.network != nil {
+		if err := s.network.Ready(ctx); err != nil {
+			return fail("set up", err)
+		}
 	}
 	var first struct {
 		Pid int `json:"child-pid"`

@@ -200,7 +200,7 @@ func (s *running) launch(inside *os.File) error {
 	}
 	var err error
 	if s.network != nil {
-		err = s.network.Enter(run) // the configuration names no namespace, so that the sandbox stays in that of the runtime
+		err = s.network.Start(cmd, run) // the configuration names no namespace, so that the sandbox stays in that of the runtime
 	} else {
 		err = run()
 	}

@@ -15,6 +15,21 @@ import (
 	"flint/internal/network"
 )
 
+// JoinArg makes a test program what networks configured by [Networks] start inside: its TestMain calls [Join].
+const JoinArg = "join-network"
+
+// Join does so, and does not return then.
+func Join() {
+	if len(os.Args) < 2 || os.Args[1] != JoinArg {
+		return
+	}
+	if err := network.Join(os.Args[2:]); err != nil {
+		os.Stderr.WriteString(err.Error() + "\n")
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
 // What networks configured by [Networks] have to find.
 const (
 	nodePort = 8080 // of the loopback, where the node answers with nodeSays
@@ -33,6 +48,7 @@ func Networks(t testing.TB) *network.Config {
 		}}},
 	}
 	if os.Geteuid() != 0 {
+		cfg.Join = []string{os.Args[0], JoinArg}
 		return cfg // nobody else may listen at the port of name servers
 	}
 	server := nameServer(t)
