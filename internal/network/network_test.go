@@ -25,6 +25,17 @@ const alone = "FLINT_TEST_NETWORK"
 const patience = 10 * time.Second
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], joinArg) {
+		args := os.Args[2:]
+		if os.Args[1] != joinArg {
+			args = nil
+		}
+		if err := Join(args); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if os.Getenv(alone) != "" || os.Geteuid() != 0 {
 		os.Exit(m.Run())
 	}

@@ -212,9 +212,9 @@ func (n *Network) Ready(ctx context.Context) error {
 	b, oob := make([]byte, 4<<10), make([]byte, unix.CmsgSpace(4*mostSockets))
 	size, control, _, _, err := n.helper.ReadMsgUnix(b, oob)
 	switch {
-	case err != nil:
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Errorf("make a network: %w", err)
-	case size == 0:
+	case err != nil || size == 0:
 		return errors.New("make a network: what makes it ended without a word")
 	case string(b[:size]) != done:
 		return fmt.Errorf("make a network: %s", b[:size])
