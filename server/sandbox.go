@@ -85,12 +85,16 @@ func connected(c config.Config, logger *slog.Logger, d sandbox.Driver, closer io
 // lookupTimeout bounds the search for the addresses of what the settings name.
 const lookupTimeout = 5 * time.Second
 
+// JoinNetwork is the command that the program is started with in networks that are made without root.
+const JoinNetwork = "join-network"
+
 // networkConfig says what sandboxes reach: what the settings say, the API, and for builds the proxies and registries of
 // the node's own environment, wherever they are.
 func networkConfig(ctx context.Context, c config.Config, logger *slog.Logger, inside *inbound) *network.Config {
 	n := &network.Config{
 		Range: c.NetworkRange, Prepare: network.Internet,
 		Policy: network.Policy{Allow: c.NetworkAllow, Deny: c.NetworkDeny},
+		Join:   []string{"/proc/self/exe", JoinNetwork}, // this program, also when another lies at its path by now
 	}
 	if c.Network == "none" {
 		n.Prepare = network.Node
