@@ -38,6 +38,7 @@ func (d *Driver) connect(cfg *network.Config) {
 			d.noNets = "making them without being root: " + err.Error()
 		} else {
 			d.networks = r
+			d.log.Info("the networks of sandboxes carry TCP and names only, because Flint is not root")
 		}
 	case d.users == nil:
 		d.noNets = fmt.Sprintf("root makes them for sandboxes that have a user of their own each (%s)", d.noUsers)
