@@ -33,11 +33,21 @@ func Join(args []string) error {
 		return fmt.Errorf("the number of a descriptor: %w", err)
 	}
 	unix.CloseOnExec(fd)
-	// Privileges belong to threads, and those of the one that starts the program count.
+	// Privileges belong to threads, and so does the wish to end with a parent. Those of the one that starts the program count.
 	runtime.LockOSThread()
-	files, err := furnishOwn(fd)
+	p, err := readPlan(fd)
+	var files []*os.File
+	if err == nil {
+		files, err = furnishOwn(p)
+	}
 	if err == nil {
 		err = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+	}
+	if err == nil {
+		err = unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
+	}
+	if err == nil && os.Getppid() != p.Parent {
+		err = errors.New("the node is gone")
 	}
 	if err != nil {
 		return errors.Join(err, unix.Sendmsg(fd, []byte(err.Error()), nil, nil, unix.MSG_NOSIGNAL))
@@ -56,17 +66,20 @@ func Join(args []string) error {
 	return fmt.Errorf("run %s: %w", args[1], unix.Exec(args[1], args[1:], []string{}))
 }
 
-// furnishOwn makes the network of this process what the plan says, and returns its sockets.
-func furnishOwn(fd int) ([]*os.File, error) {
+func readPlan(fd int) (p plan, err error) {
 	b := make([]byte, largestPlan)
 	size, err := unix.Read(fd, b)
+	if err == nil {
+		err = json.Unmarshal(b[:size], &p)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("read the plan of a network: %w", err)
+		return p, fmt.Errorf("read the plan of a network: %w", err)
 	}
-	var p plan
-	if err := json.Unmarshal(b[:size], &p); err != nil {
-		return nil, fmt.Errorf("read the plan of a network: %w", err)
-	}
+	return p, nil
+}
+
+// furnishOwn makes the network of this process what the plan says, and returns its sockets.
+func furnishOwn(p plan) ([]*os.File, error) {
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, err

@@ -38,6 +38,7 @@ type Rootless struct {
 
 // plan is what the program inside is told.
 type plan struct {
+	Parent     int // the process that the program ends with
 	Class      Class
 	Addr       netip.Addr
 	NameServer netip.Addr
@@ -170,7 +171,7 @@ func (n *Network) enlist(cmd *exec.Cmd) (theirs *os.File, err error) {
 
 // plan says what the network is to be.
 func (r *Rootless) plan(n *Network) plan {
-	p := plan{Class: n.class, Addr: n.addr, NameServer: r.config.NameServer}
+	p := plan{Parent: os.Getpid(), Class: n.class, Addr: n.addr, NameServer: r.config.NameServer}
 	for _, port := range n.service.offered(n.class) {
 		p.Ports = append(p.Ports, port.Addr)
 	}

@@ -26,8 +26,10 @@ func inhabit(t *testing.T, r *Rootless, c Class) *Network {
 	n, err := r.Take(t.Context(), c)
 	check(t, err)
 	t.Cleanup(n.Close)
-	cmd := exec.Command("/bin/sleep", "1000")
+	cmd := exec.Command("/bin/sh", "-c", "echo; exec /bin/sleep 1000")
 	cmd.Env, cmd.SysProcAttr = []string{}, &syscall.SysProcAttr{}
+	said, err := cmd.StdoutPipe()
+	check(t, err)
 	check(t, n.Start(cmd, cmd.Start))
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
@@ -36,6 +38,8 @@ func inhabit(t *testing.T, r *Rootless, c Class) *Network {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	check(t, n.Ready(ctx))
+	_, err = said.Read(make([]byte, 1)) // the program runs
+	check(t, err)
 	n.space, err = os.Open("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/ns/net")
 	check(t, err)
 	return n

@@ -37,7 +37,7 @@ func open(t testing.TB) *Driver {
 			t.Errorf("Close() = %v", err)
 		}
 	})
-	if f := d.try(t.Context()); !f.OK {
+	if f := d.Try(t.Context(), d); !f.OK {
 		t.Skipf("this host cannot run sandboxes: %s", f.Detail)
 	}
 	return d
@@ -75,7 +75,7 @@ func leftovers(t *testing.T, d *Driver, id string) []string {
 		}
 		return err
 	}
-	err := d.launcher.Do(t.Context(), func() error {
+	err := d.Launcher.Do(t.Context(), func() error {
 		if _, err := os.Stat(filepath.Join(stage.Root, id)); err == nil {
 			left = append(left, "stage "+id)
 		}

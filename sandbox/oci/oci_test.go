@@ -29,7 +29,7 @@ func open(t testing.TB, name string) *Driver {
 			t.Errorf("Close() = %v", err)
 		}
 	})
-	if f := d.try(t.Context()); !f.OK {
+	if f := d.Try(t.Context(), d); !f.OK {
 		t.Skipf("this host cannot run sandboxes: %s", f.Detail)
 	}
 	return d
@@ -68,7 +68,7 @@ func leftovers(t *testing.T, d *Driver, id string) []string {
 		}
 		return err
 	}
-	err := d.launcher.Do(t.Context(), func() error {
+	err := d.Launcher.Do(t.Context(), func() error {
 		for _, dir := range []string{stage.Root, stateDir} {
 			if _, err := os.Stat(filepath.Join(dir, id)); err == nil {
 				left = append(left, filepath.Join(dir, id))
