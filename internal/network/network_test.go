@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -93,7 +94,8 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(func() { _ = host.Close() })
 	w.far = &Network{}
 	stay := make(chan error)
-	go func() { // makes the namespace on a thread that is thrown away
+	go func() { // makes the namespace on a thread that is thrown away, and from which no other is made
+		runtime.LockOSThread()
 		stay <- func() (err error) {
 			if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 				return err
