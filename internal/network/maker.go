@@ -166,8 +166,14 @@ func (m *maker) look() error {
 		}
 	}
 	// The rules come first: what forwards is guarded at no time.
-	if err := (filter{block: p.block, policy: p.config.Policy, guarded: slices.Concat(ours, off)}).install(); err != nil {
-		return err
+	rules := filter{block: p.block, policy: p.config.Policy, guarded: slices.Concat(ours, off), most: mostTracked}
+	if err := rules.install(); err != nil {
+		bounded := err
+		rules.most = 0
+		if err := rules.install(); err != nil {
+			return err
+		}
+		p.log.Warn("sandboxes may fill the host's table of connections: the kernel may lack nft_connlimit", slog.Any("err", bounded))
 	}
 	if err := p.claims.forward(ours, off); err != nil {
 		return err

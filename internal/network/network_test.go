@@ -446,6 +446,39 @@ func TestForwardingOfOthers(t *testing.T) {
 	check(t, os.WriteFile(forwardAll, []byte("0"), 0))
 }
 
+// TestBound has a sandbox make more connections than it may.
+func TestBound(t *testing.T) {
+	w := newWorld(t)
+	p, err := Open(Config{Dir: w.dir, Prepare: Internet})
+	check(t, err)
+	t.Cleanup(func() { check(t, p.Close()) })
+	n, other := take(t, p, Internet), take(t, p, Internet)
+	const most = 5
+	check(t, filter{block: p.block, policy: p.config.Policy, most: most}.install())
+	if said, err := call(n, farAddr, w.port); err != nil {
+		t.Errorf("the first connection is told %q, %v", said, err)
+	}
+	check(t, n.Enter(func() error {
+		for range most { // each is remembered for a while, because nobody says that it has ended
+			c, err := net.Dial("udp4", netip.AddrPortFrom(netip.MustParseAddr(farAddr), w.port).String())
+			if err != nil {
+				return err
+			}
+			if _, err := io.WriteString(c, "once"); err != nil {
+				return err
+			}
+			_ = c.Close()
+		}
+		return nil
+	}))
+	if said, err := call(n, farAddr, w.port); !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("one connection too many is told %q, %v", said, err)
+	}
+	if said, err := call(other, farAddr, w.port); err != nil {
+		t.Errorf("a neighbour is told %q, %v", said, err)
+	}
+}
+
 func BenchmarkMake(b *testing.B) {
 	if os.Getenv(alone) == "" {
 		b.Skip("only root can make networks")
