@@ -471,7 +471,11 @@ func TestBound(t *testing.T) {
 		}
 		return nil
 	}))
-	if said, err := call(n, farAddr, w.port); !errors.Is(err, unix.ECONNREFUSED) {
+	var said string
+	for late := time.Now().Add(patience); err == nil && time.Now().Before(late); { // packets of other processors overtake
+		said, err = call(n, farAddr, w.port)
+	}
+	if !errors.Is(err, unix.ECONNREFUSED) {
 		t.Errorf("one connection too many is told %q, %v", said, err)
 	}
 	if said, err := call(other, farAddr, w.port); err != nil {
