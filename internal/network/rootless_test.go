@@ -52,7 +52,7 @@ func TestRootless(t *testing.T) {
 	}
 	hostPort, namedPort := greetAnywhere(t), greetAnywhere(t)
 	r, err := OpenRootless(Config{
-		Join: []string{os.Args[0], joinArg},
+		Join: []string{"/proc/self/exe", joinArg},
 		Ports: []Port{
 			{Addr: at("127.0.0.1", 8080), Serve: hello},
 			{Addr: at("127.0.0.1", 3128), Build: true, Serve: Relay(at("127.0.0.1", hostPort))},

@@ -48,7 +48,7 @@ func Networks(t testing.TB) *network.Config {
 		}}},
 	}
 	if os.Geteuid() != 0 {
-		cfg.Join = []string{os.Args[0], JoinArg}
+		cfg.Join = []string{"/proc/self/exe", JoinArg}
 		return cfg // nobody else may listen at the port of name servers
 	}
 	server := nameServer(t)
