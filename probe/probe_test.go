@@ -18,6 +18,7 @@ import (
 const attackArg = "probe-attack"
 
 func TestMain(m *testing.M) {
+	sandboxtest.Join()
 	if len(os.Args) > 1 && os.Args[1] == attackArg {
 		if err := Attack(os.Args[1:2], os.Args[2:], os.Stdin, os.Stdout); err != nil {
 			os.Stderr.WriteString(err.Error() + "\n")
