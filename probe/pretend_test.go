@@ -35,17 +35,17 @@ func answer(c *specs.Spec, rule specs.LinuxSyscall) {
 	}
 	for _, a := range rule.Args {
 		through := specs.LinuxSyscall{Names: rule.Names, Action: specs.ActAllow}
-		switch a.Op {
-		case specs.OpNotEqual:
+		if a.Op == specs.OpNotEqual {
 			a.Op = specs.OpEqualTo
 			through.Args = []specs.LinuxSeccompArg{a}
 			rest = append(rest, through)
-		case specs.OpMaskedEqual:
-			for v := range a.Value + 1 {
-				if other := a; v != a.ValueTwo && v&a.Value == v {
-					other.ValueTwo = v
-					rest = append(rest, specs.LinuxSyscall{Names: rule.Names, Action: specs.ActAllow, Args: []specs.LinuxSeccompArg{other}})
-				}
+			continue
+		}
+		for v := range a.Value + 1 { // of the values under the mask
+			if other := a; v != a.ValueTwo && v&a.Value == v {
+				other.ValueTwo = v
+				through.Args = []specs.LinuxSeccompArg{other}
+				rest = append(rest, through)
 			}
 		}
 	}

@@ -126,7 +126,9 @@ func sockets(p plan) (files []*os.File, carrier uint16, err error) {
 		}
 		defer l.Close()
 		tcp, _ := l.(*net.TCPListener)
-		carrier = tcp.Addr().(*net.TCPAddr).AddrPort().Port() //nolint:forcetypeassert // that of the last one is wanted
+		if a, ok := tcp.Addr().(*net.TCPAddr); ok {
+			carrier = a.AddrPort().Port() // that of the last one is wanted
+		}
 		var f *os.File
 		if f, err = tcp.File(); err == nil {
 			files = append(files, f)
