@@ -19,7 +19,7 @@ import (
 const (
 	soakShort    = 10 * time.Second // the load, where FLINT_TEST_SOAK says nothing else
 	soakMeasure  = 3 * time.Second  // how long it is found out what the node can do
-	soakCallers  = 8                // that find it out
+	soakCallers  = 32               // that find it out
 	soakFlight   = 256              // calls at once; what would be more is left out and counted
 	soakPatience = 90 * time.Second // until the node is at rest
 	soakBetween  = 2 * time.Second  // two counts that agree are so far apart
