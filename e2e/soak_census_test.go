@@ -27,6 +27,10 @@ type slack struct {
 	percent  int
 }
 
+// soakKeptSpaces is how many namespaces of users a node keeps for the sandboxes to come: as many as it once had sandboxes
+// at once, which are its workers, stems and builds at most.
+const soakKeptSpaces = 80
+
 func (s slack) of(n int) int { return s.absolute + n*s.percent/100 }
 
 // slacks of what is not counted exactly. Connections that are about to close and the runtime's own make a difference of
@@ -36,6 +40,8 @@ func slacks(name string) slack {
 	switch name {
 	case "goroutines", "descriptors", "descriptors of the database", "descriptors of sockets":
 		return slack{absolute: 4}
+	case "kept namespaces of users":
+		return slack{absolute: soakKeptSpaces}
 	case "threads":
 		return slack{absolute: 12}
 	case "heap kB":
@@ -124,8 +130,12 @@ func (s *surveyor) descriptors(set func(string, int, error)) {
 		if err != nil {
 			continue // it was closed
 		}
-		set("descriptors", 1, nil)
 		kind, _, special := strings.Cut(target, ":")
+		if kind == "user" {
+			set("kept namespaces of users", 1, nil)
+			continue
+		}
+		set("descriptors", 1, nil)
 		switch {
 		case special && kind == "socket":
 			set("descriptors of sockets", 1, nil)
