@@ -20,7 +20,7 @@ const (
 	overloadRejected = time.Second      // may a refusal take
 	overloadRecovery = 2 * time.Second
 	overloadSlow     = time.Second // a call that takes longer shows that the node has not recovered
-	overloadGrowth   = 1.25        // of the server's memory from a sixth of the overload to its end
+	overloadGrowth   = 1.25        // of the server's memory from a third of the overload to its end
 )
 
 // overloadRow is a node that is asked for more than it can do. Rates are calls in a second, times microseconds, memory MB.
@@ -64,10 +64,10 @@ func overload(ctx context.Context, b *bed, o options) (result, error) {
 	defer stop()
 	var watch sync.WaitGroup
 	watch.Go(func() {
-		if waitUntil(watched, time.Now().Add(o.overload/6)) {
+		if waitUntil(watched, time.Now().Add(o.overload/3)) { // the collector's first rounds are over
 			r.Early, _ = memory(pid, "VmRSS")
 		}
-		if waitUntil(watched, time.Now().Add(o.overload*5/6)) {
+		if waitUntil(watched, time.Now().Add(o.overload*2/3)) {
 			r.Late, _ = memory(pid, "VmRSS")
 		}
 	})
