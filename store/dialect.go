@@ -19,8 +19,8 @@ import (
 	"flint"
 )
 
-// This file, and the schema's files named *.sqlite.sql, are the only ones that know which database it is. The rest speaks
-// what SQLite and PostgreSQL share.
+// This file, behind.go, rank.go and the schema's files named *.sqlite.sql are the only ones that know which database it is. The
+// rest speaks what SQLite and PostgreSQL share.
 
 const (
 	beginText    = "begin immediate"
@@ -109,6 +109,7 @@ func open(path string, pragmas ...string) *sql.DB {
 	q := url.Values{"_pragma": append(pragmas, "busy_timeout(5000)", "foreign_keys(0)", "temp_store(memory)")}
 	d := &sqlite.Driver{}
 	d.MustRegisterDeterministicScalarFunction("regexp", 2, newMatcher().match)
+	d.MustRegisterDeterministicScalarFunction("rank", -1, rank)
 	return sql.OpenDB(connector{driver: d, dsn: (&url.URL{Scheme: "file", Path: path}).String() + "?" + q.Encode()})
 }
 

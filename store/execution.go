@@ -209,7 +209,7 @@ func executionParts() []part {
 			outside: except(int64(200), int64(0)), covers: all, few: true,
 		},
 		{index: "executions_status", attribute: "status", only: "t.status <> 'completed'", outside: except("completed"), covers: all, few: true},
-		{index: "executions_duration", attribute: "duration", only: "t.duration >= 1", outside: fromOne, covers: all, highest: true},
+		{index: "executions_duration", attribute: "duration", only: "t.duration >= 1", outside: fromOne, covers: all},
 		{index: "executions_trigger", attribute: "trigger", only: "t.trigger <> 'http'", outside: except("http"), covers: all, few: true},
 		{index: "executions_path", attribute: "requestPath", only: "t.path <> '/'", outside: except("/")},
 		{index: "executions_method", attribute: "requestMethod", only: "t.method <> 'GET'", outside: except("GET"), few: true},
@@ -219,7 +219,7 @@ func executionParts() []part {
 func (s *Store) executionLister(project flint.ProjectID, function flint.FunctionID, l flint.List) *lister[*flint.Execution] {
 	return &lister[*flint.Execution]{store: s, scope: []any{string(project), string(function)}, list: l, noun: noun[*flint.Execution]{
 		name: "Execution", from: "executions t", columns: executionColumns, scope: ownerScope, column: executionColumn,
-		scan: executionRow(project, function), row: "t.id", parts: executionParts(), narrow: s.withinSpans,
+		scan: executionRow(project, function), row: "t.id", parts: executionParts(), narrow: s.withinSpans, behind: true,
 	}}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +24,8 @@ type noun[T any] struct {
 	row   string // what a row is found by at once; needed with any of the following
 	parts []part
 	found *searchIndex // nil: a search looks at every row
+
+	behind bool // it has the indexes behind the calls
 
 	narrow func(ctx context.Context, scope []any, filters []flint.Query) ([]flint.Query, error) // adds what follows from conditions; may be nil
 }
@@ -182,7 +183,11 @@ func (r *lister[T]) count(ctx context.Context, w way) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	rows := r.from(w) + " where " + where
+	from, err := r.from(c, w)
+	if err != nil {
+		return 0, err
+	}
+	rows := from + " where " + where
 	if w.part == nil && !w.found && r.list.Search == "" && !slices.ContainsFunc(r.list.Filters, func(q flint.Query) bool { return q.Method != "equal" }) {
 		return r.limited(ctx, c, rows, flint.MaxListTotal)
 	}
@@ -196,7 +201,11 @@ func (r *lister[T]) reach(ctx context.Context, w way, most int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return r.limited(ctx, c, r.from(w)+" where "+where, most)
+	from, err := r.from(c, w)
+	if err != nil {
+		return 0, err
+	}
+	return r.limited(ctx, c, from+" where "+where, most)
 }
 
 // limited counts rows of which there are likely to be more than a number, up to that number. Whether there are is asked
@@ -219,14 +228,26 @@ func (r *lister[T]) sought(ctx context.Context, c *compiler, rows string, most i
 	return n, err
 }
 
-func (r *lister[T]) from(w way) string {
+func (r *lister[T]) compiler() *compiler { return &compiler{args: slices.Clone(r.scope)} }
+
+func (r *lister[T]) from(c *compiler, w way) (string, error) {
 	switch {
+	case w.paths:
+		paths, err := r.pathsOf(c, w)
+		return paths + " m cross join " + using(r.noun.from, w.part.index), err
 	case w.part != nil:
-		return using(r.noun.from, w.part.index)
+		return using(r.noun.from, w.part.index), nil
 	case w.found:
-		return r.noun.found.from
+		return r.noun.found.from, nil
 	}
-	return r.noun.from
+	return r.noun.from, nil
+}
+
+// pathsOf compiles the paths of a way.
+func (r *lister[T]) pathsOf(c *compiler, w way) (string, error) {
+	q := r.list.Filters[w.filter]
+	condition, err := r.noun.condition(c, q)
+	return pathsMeeting(c, r.noun.scope, condition, pathMatch(q), w.some), err
 }
 
 // page compiles the statement for the rows. It is empty when there can be none.
@@ -239,7 +260,10 @@ func (r *lister[T]) page(w way) (query string, args []any, err error) {
 	}
 	order := " order by " + orderText(r.keys, r.random)
 	var keys string
+	row := r.noun.row
 	switch {
+	case w.ranked:
+		keys, row = rankedKeys(c, r.noun.scope, r.keys[0].down, r.start, r.need())+rest(), "t.rowid"
 	case w.part == nil && !w.found:
 		where, err := r.rows(c, w)
 		return "select " + r.noun.columns + " from " + where + order + rest(), c.args, err
@@ -257,7 +281,7 @@ func (r *lister[T]) page(w way) (query string, args []any, err error) {
 		}
 		keys += rest()
 	}
-	return "select " + r.noun.columns + " from (" + keys + ") p cross join " + r.noun.from + " where " + r.noun.row + " = p.k" + order, c.args, nil
+	return "select " + r.noun.columns + " from (" + keys + ") p cross join " + r.noun.from + " where " + row + " = p.k" + order, c.args, nil
 }
 
 // rows compiles the rows of a page, without their order.
@@ -279,15 +303,16 @@ func (r *lister[T]) rows(c *compiler, w way) (string, error) {
 	if err == nil && after != nil {
 		where += " and " + c.after(r.keys, after)
 	}
-	return r.from(w) + " where " + where, err
+	if err != nil {
+		return "", err
+	}
+	from, err := r.from(c, w)
+	return from + " where " + where, err
 }
 
 // merged compiles the keys of rows that are read value by value: as many of each as may be needed, in order.
 func (r *lister[T]) merged(c *compiler, w way) (string, error) {
-	most := int64(limit(r.list)) + int64(max(r.list.Offset, 0))
-	if most < 0 {
-		most = math.MaxInt64
-	}
+	most := r.need()
 	var arms []string
 	for i, v := range w.values {
 		w.value = v
@@ -319,7 +344,7 @@ func (r *lister[T]) where(c *compiler, w way, times span, keep func(int) bool) (
 		parts = append(parts, "t.created_at <= "+c.bind(times.last))
 	}
 	for i, q := range r.list.Filters {
-		if keep != nil && !keep(i) {
+		if keep != nil && !keep(i) || w.paths && i == w.filter {
 			continue
 		}
 		if w.value != nil && i == w.filter {
@@ -333,6 +358,9 @@ func (r *lister[T]) where(c *compiler, w way, times span, keep func(int) bool) (
 	}
 	if w.part != nil {
 		parts = append(parts, w.part.only)
+	}
+	if w.paths {
+		parts = append(parts, "t.path = m.path")
 	}
 	switch {
 	case r.list.Search == "":

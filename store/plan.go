@@ -25,7 +25,6 @@ type part struct {
 	outside   func(method string, values []any) bool // whether a row that it does not hold may meet a condition
 	covers    []string                               // further attributes that it has
 	few       bool                                   // the column has few values
-	highest   bool                                   // the rows that it does not hold have lower values
 }
 
 // except is the outside of an index that holds all rows but those of some values.
@@ -51,6 +50,9 @@ type way struct {
 	values []any // read part value by value: each is in order; nil: not possible
 	value  any   // of these, the one that a statement is about
 	found  bool  // through the index for searches
+	ranked bool  // in the order of durations
+	paths  bool  // through the paths that meet the condition of the filter
+	some   int   // of these paths so many; 0: all
 }
 
 // plan is how a list is read.
@@ -69,14 +71,17 @@ func (r *lister[T]) choose(ctx context.Context) (plan, error) {
 		return r.chooseSearch(ctx)
 	}
 	through := plan{total: -1}
-	ways, err := r.ways()
+	ways, err := r.ways(ctx)
 	if err != nil || len(ways) == 0 {
 		if err == nil && len(r.list.Filters) == 0 {
-			through.page, err = r.top(ctx)
+			through.page.ranked, err = r.byRank(ctx)
 		}
 		return through, err
 	}
 	only := len(ways) == 1 && len(r.list.Filters) == 1
+	if only && ways[0].paths {
+		return r.choosePaths(ctx, ways[0])
+	}
 	if only && r.list.NoTotal {
 		w := ways[0]
 		if w.values, err = r.values(ctx, w); err != nil || w.values != nil {
@@ -133,32 +138,6 @@ func (r *lister[T]) covered(w way) bool {
 	return true
 }
 
-// top returns the way to the rows that come first in the order of a part's column, if that part has enough of them.
-func (r *lister[T]) top(ctx context.Context) (way, error) {
-	for i := range r.noun.parts {
-		p := &r.noun.parts[i]
-		col, err := r.noun.attribute(p.attribute)
-		if err != nil {
-			return way{}, err
-		}
-		if !p.highest || r.random || r.keys[0] != (key{col.expr, true}) {
-			continue
-		}
-		w := way{part: p, filter: -1}
-		c := &compiler{args: slices.Clone(r.scope)}
-		rows, err := r.rows(c, w)
-		if err != nil {
-			return way{}, err
-		}
-		if need := limit(r.list) + max(r.list.Offset, 0); need > 0 && need <= flint.MaxListTotal {
-			if n, err := r.limited(ctx, c, rows, need); err != nil || n == need {
-				return w, err
-			}
-		}
-	}
-	return way{}, nil
-}
-
 func (r *lister[T]) chooseSearch(ctx context.Context) (plan, error) {
 	p := plan{total: -1}
 	text := r.list.Search
@@ -185,7 +164,7 @@ func (r *lister[T]) chooseSearch(ctx context.Context) (plan, error) {
 }
 
 // ways returns the indexes that hold every row that meets one of the conditions.
-func (r *lister[T]) ways() (ways []way, err error) {
+func (r *lister[T]) ways(ctx context.Context) (ways []way, err error) {
 	for i := range r.noun.parts {
 		p := &r.noun.parts[i]
 		for j, q := range r.list.Filters {
@@ -199,9 +178,16 @@ func (r *lister[T]) ways() (ways []way, err error) {
 			if err != nil {
 				return nil, err
 			}
-			if !p.outside(q.Method, values) {
-				ways = append(ways, way{part: p, filter: j})
+			if p.outside(q.Method, values) {
+				continue
 			}
+			w := way{part: p, filter: j}
+			if r.noun.behind && p.attribute == "requestPath" && q.Method != "equal" {
+				if w.paths, err = r.near(ctx); err != nil {
+					return nil, err
+				}
+			}
+			ways = append(ways, w)
 		}
 	}
 	return ways, nil
@@ -243,12 +229,16 @@ func (r *lister[T]) values(ctx context.Context, w way) ([]any, error) {
 // distinct reads the values that a part holds, at most one more than are of use, with one step in the index for each.
 func (r *lister[T]) distinct(ctx context.Context, w way, expr string) ([]any, error) {
 	c := &compiler{args: slices.Clone(r.scope)}
-	next := "select " + expr + " from " + r.from(w) + " where " + r.noun.scope + " and " + w.part.only
+	from, err := r.from(c, w)
+	if err != nil {
+		return nil, err
+	}
+	next := "select " + expr + " from " + from + " where " + r.noun.scope + " and " + w.part.only
 	order := " order by " + expr + " limit 1"
 	query := "with recursive v(x) as (select (" + next + order + ") union all select (" + next + " and " + expr + " > v.x" + order +
 		") from v where v.x is not null) select x from v where x is not null limit " + c.bind(int64(fewValues+1))
 	var values []any
-	err := r.each(ctx, query, c.args, func(s scanner) error {
+	err = r.each(ctx, query, c.args, func(s scanner) error {
 		var v any
 		err := s.Scan(&v)
 		values = append(values, v)

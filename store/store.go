@@ -7,8 +7,8 @@
 // Work that outlives its caller, a build or an asynchronous execution, has an owner: a node with a lease and a fencing
 // number that grows with every claim. A result that carries an old number changes nothing.
 //
-// One goroutine removes what deleted functions leave behind, one copies the log of commits into the database;
-// [Store.Close] waits for both, and for the writes that were accepted.
+// One goroutine removes what deleted functions leave behind, one copies the log of commits into the database, one keeps
+// the indexes that calls do not wait for; [Store.Close] waits for them, and for the writes that were accepted.
 package store
 
 import (
@@ -99,6 +99,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	s.done.Go(func() { s.sweepBuried(run) })
 	s.copier = openCheckpointer(c.Path)
 	s.done.Go(func() { s.checkpoint(run, s.copier) })
+	s.done.Go(func() { s.indexBehind(run) })
 	return s, nil
 }
 
@@ -296,6 +297,6 @@ func stamp(created, updated *time.Time) {
 func hotReads() []string {
 	return []string{
 		readProject, readKey, readFunction, readVariable, readVariables, readRule, readRuleByDomain, readDeployment, readBuildLog,
-		readWaitingBuild, readExecution, readDueCall, readNextDue,
+		readWaitingBuild, readExecution, readDueCall, readNextDue, readBehind,
 	}
 }

@@ -47,6 +47,9 @@ type writer struct {
 	rows atomic.Int64  // written since the log was last copied
 	full chan struct{} // capacity 1: there are many
 
+	unindexed atomic.Int64  // written since the indexes behind the calls were last looked at
+	behind    chan struct{} // capacity 1: there are many
+
 	expected atomic.Int64  // appends that have been announced
 	last     time.Time     // when the last job came; under mu
 	gap      time.Duration // between jobs, lately; under mu
@@ -60,7 +63,7 @@ type writer struct {
 
 func newWriter(db *sql.DB, conn *sql.Conn) *writer {
 	return &writer{
-		db: db, tx: tx{conn: conn, stmts: map[string]*sql.Stmt{}, spans: map[spanKey]span{}}, slots: make(chan struct{}, writeQueue), idle: make(chan struct{}), enough: make(chan struct{}, 1), full: make(chan struct{}, 1),
+		db: db, tx: tx{conn: conn, stmts: map[string]*sql.Stmt{}, spans: map[spanKey]span{}}, slots: make(chan struct{}, writeQueue), idle: make(chan struct{}), enough: make(chan struct{}, 1), full: make(chan struct{}, 1), behind: make(chan struct{}, 1),
 		batch: make([]*job, 0, writeBatch),
 	}
 }
@@ -189,6 +192,7 @@ func (w *writer) lead(ctx context.Context, j *job) {
 
 	w.commit(ctx, w.batch)
 	w.wrote(len(w.batch))
+	w.wroteBehind(len(w.batch))
 	followers := w.batch[1:]
 	for _, other := range followers {
 		other.wake <- true

@@ -1,0 +1,206 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"log/slog"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"flint"
+)
+
+// An index in an order that is not that of the calls takes each row at another place, which costs a call as much as all
+// the rest of its record. Such indexes are kept behind the calls: one goroutine takes the rows that came since, many at a time,
+// and readers look at those that it has not come to one by one. See schema/0005_behind.sqlite.sql.
+
+const (
+	behindRows  = 128                    // rows that are taken in one transaction: others wait for it
+	behindFrom  = 256                    // rows that are worth it; so many are looked at one by one for good
+	behindMost  = 4096                   // rows that are looked at one by one; with more of them lists do without these indexes
+	behindShare = 4                      // times as long as the work took, others have the writer for themselves
+	behindRetry = time.Minute            // after a failure
+	behindPaths = 256                    // paths that are tried before others are guessed from
+	behindLimit = 250 * time.Millisecond // the longest rest
+)
+
+// indexBehind keeps the indexes behind the calls until ctx ends.
+func (s *Store) indexBehind(ctx context.Context) {
+	again := time.NewTimer(0)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.writer.behind:
+		case <-again.C:
+		}
+		begin := time.Now()
+		s.writer.unindexed.Store(0)
+		more, err := s.indexRows(ctx, behindFrom, behindRows)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			s.log.WarnContext(ctx, "indexes of executions not brought up to date", slog.String("err", err.Error()))
+			again.Reset(behindRetry)
+		case more:
+			again.Reset(min(behindShare*time.Since(begin), behindLimit))
+		}
+	}
+}
+
+// wroteBehind counts rows that the indexes behind the calls may have to take.
+func (w *writer) wroteBehind(n int) {
+	if w.unindexed.Add(int64(n)) >= behindFrom {
+		select {
+		case w.behind <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// indexRows takes up to most rows into the indexes if there are at least a number of them, and reports whether it did.
+func (s *Store) indexRows(ctx context.Context, least, most int) (more bool, err error) {
+	waiting, err := s.behind(ctx)
+	if err != nil || waiting < least || waiting == 0 {
+		return false, err
+	}
+	return true, s.write(ctx, func(ctx context.Context, t *tx) error {
+		if err := indexAgain(ctx, t, most); err != nil {
+			return err
+		}
+		var upto, last int64
+		if _, err := t.one(ctx, "select upto from execution_behind", nil, func(r scanner) error { return r.Scan(&upto) }); err != nil {
+			return err
+		}
+		if _, err := t.one(ctx, "select coalesce(max(n), 0) from (select rowid as n from executions where rowid > $1 order by rowid limit $2)", []any{upto, most},
+			func(r scanner) error { return r.Scan(&last) }); err != nil || last == 0 {
+			return err
+		}
+		if err := t.exec(ctx, "insert into execution_ranks (rowid, places) select t.rowid, "+rankTerms+" from executions t where t.rowid > $1 and t.rowid <= $2",
+			upto, last); err != nil {
+			return err
+		}
+		if err := t.exec(ctx, `insert into execution_paths (owner, path) select distinct t.owner, t.path from executions t
+			where t.rowid > $1 and t.rowid <= $2 and t.path <> '/' on conflict do nothing`, upto, last); err != nil {
+			return err
+		}
+		return t.exec(ctx, "update execution_behind set upto = $1", last)
+	})
+}
+
+// indexAgain takes rows that have changed.
+func indexAgain(ctx context.Context, t *tx, most int) error {
+	var last sql.NullInt64
+	if _, err := t.one(ctx, "select max(row) from (select row from execution_again order by row limit $1)", []any{most},
+		func(r scanner) error { return r.Scan(&last) }); err != nil || !last.Valid {
+		return err
+	}
+	for _, query := range []string{
+		"delete from execution_ranks where rowid in (select row from execution_again where row <= $1)",
+		"insert into execution_ranks (rowid, places) select t.rowid, " + rankTerms + ` from execution_again a cross join executions t
+			where a.row <= $1 and a.row <= (select upto from execution_behind) and t.rowid = a.row`,
+		"delete from execution_again where row <= $1",
+	} {
+		if err := t.exec(ctx, query, last.Int64); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const readBehind = `select (select coalesce(max(rowid), 0) from executions) - (select upto from execution_behind) +
+	(select count(*) from (select 1 from execution_again limit 4097))`
+
+// behind returns about how many rows the indexes behind the calls have not come to.
+func (s *Store) behind(ctx context.Context) (n int, err error) {
+	err = s.one(ctx, readBehind, nil, func(r scanner) error { return r.Scan(&n) })
+	return n, err
+}
+
+// near reports whether so few rows are not in the indexes behind the calls that these are of use.
+func (r *lister[T]) near(ctx context.Context) (bool, error) {
+	n, err := r.store.behind(ctx)
+	return n <= behindMost, err
+}
+
+const (
+	rankTerms = "rank(t.owner, t.duration, t.created_at, t.id, 0) || ' ' || rank(t.owner, t.duration, t.created_at, t.id, 1)"
+	rankTerm  = "rank(t.owner, t.duration, t.created_at, t.id, "
+)
+
+// rankedKeys compiles the numbers of the first rows in the order of their durations, after a position. The scope of the list has
+// been bound first.
+func rankedKeys(c *compiler, scope string, down bool, start []any, first int64) string {
+	const owner = ownerUID
+	way := c.bind(int64(0))
+	if down {
+		way = c.bind(int64(1))
+	}
+	from := "rank(" + owner + ", " + way + ")"
+	if start != nil {
+		from = "rank(" + owner + ", " + c.bind(start[0]) + ", " + c.bind(start[1]) + ", " + c.bind(start[2]) + ", " + way + ")"
+	}
+	later := " and " + scope + " and " + rankTerm + way + ") > " + from
+	return "select p.k from (select * from (select v.doc as k, v.term as r from execution_ranked v where v.term > " + from +
+		" and v.term < rank(" + owner + ", " + way + ") || 'w' and v.doc not in (select row from execution_again) order by v.term limit " + c.bind(first) + ") a" +
+		" union all select t.rowid, " + rankTerm + way + ") from executions t not indexed where t.rowid > (select upto from execution_behind)" + later +
+		" union all select t.rowid, " + rankTerm + way + ") from execution_again a cross join executions t where a.row <= (select upto from execution_behind)" +
+		" and t.rowid = a.row" + later + ") p order by p.r"
+}
+
+// pathsMeeting compiles the paths that meet a condition, at most some of them if that is not 0.
+func pathsMeeting(c *compiler, scope, condition, match string, some int) string {
+	known := "execution_paths t where "
+	if match != "" {
+		known = "path_search s cross join execution_paths t where s.path_search match " + ownerPhrase + " || ' AND (' || " + c.bind(match) + " || ')' and t.id = s.rowid and "
+	}
+	most := ""
+	if some > 0 {
+		most = " limit " + c.bind(int64(some))
+	}
+	return "(select t.path from " + known + scope + " and " + condition +
+		" union all select * from (select distinct t.path from executions t not indexed where t.rowid > (select upto from execution_behind) and " + scope +
+		" and t.path <> '/' and " + condition + " and not exists (select 1 from execution_paths q where q.owner = t.owner and q.path = t.path)) new" + most + ")"
+}
+
+// ownerUID is the owner that the scope of a list of executions is about, ownerPhrase what stands for it in the index of paths.
+const (
+	ownerUID    = "(select f.uid from functions f where f.project = $1 and f.id = $2)"
+	ownerPhrase = `(select '"' || char(57344 + f.uid % 6400, 57344 + f.uid / 6400 % 6400, 57344 + f.uid / 40960000 % 6400) || '"' from functions f where f.project = $1 and f.id = $2)`
+)
+
+// pathMatch returns what the index of paths is asked for a condition: every three characters of its values. It is empty where a
+// condition does not say three.
+func pathMatch(q flint.Query) string {
+	join := " OR "
+	switch q.Method {
+	case "contains", "containsAny", "startsWith", "endsWith":
+	case "containsAll":
+		join = " AND "
+	default:
+		return ""
+	}
+	var all []string
+	for _, v := range q.Values {
+		text, _ := v.(string)
+		if !searchable(text) || utf8.RuneCountInString(text) < searchLeast {
+			return ""
+		}
+		runes := []rune(lower(text))
+		var parts []string
+		for i := 0; i+searchLeast <= len(runes) && len(parts) < fewValues; i++ {
+			parts = append(parts, phrase(string(runes[i:i+searchLeast])))
+		}
+		all = append(all, "("+strings.Join(parts, " AND ")+")")
+	}
+	return strings.Join(all, join)
+}
+
+// searchable reports whether the indexes for searches have a text as it is.
+func searchable(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsAny(text, "\x00\x1f")
+}
+
+// phrase quotes a text for a search.
+func phrase(text string) string { return `"` + strings.ReplaceAll(text, `"`, `""`) + `"` }
