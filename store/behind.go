@@ -196,11 +196,3 @@ func pathMatch(q flint.Query) string {
 	}
 	return strings.Join(all, join)
 }
-
-// searchable reports whether the indexes for searches have a text as it is.
-func searchable(text string) bool {
-	return utf8.ValidString(text) && !strings.ContainsAny(text, "\x00\x1f")
-}
-
-// phrase quotes a text for a search.
-func phrase(text string) string { return `"` + strings.ReplaceAll(text, `"`, `""`) + `"` }

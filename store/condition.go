@@ -223,10 +223,6 @@ func (c *compiler) compareList(col column, q flint.Query, values []any) (string,
 	return "(" + strings.Join(parts, join) + ")", nil
 }
 
-func like(expr, pattern string) string {
-	return "lower(" + expr + ") like lower(" + pattern + `) escape '\'`
-}
-
 func escapeLike(s string) string {
 	return strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(s)
 }

@@ -219,7 +219,7 @@ func executionParts() []part {
 func (s *Store) executionLister(project flint.ProjectID, function flint.FunctionID, l flint.List) *lister[*flint.Execution] {
 	return &lister[*flint.Execution]{store: s, scope: []any{string(project), string(function)}, list: l, noun: noun[*flint.Execution]{
 		name: "Execution", from: "executions t", columns: executionColumns, scope: ownerScope, column: executionColumn,
-		scan: executionRow(project, function), row: "t.id", parts: executionParts(), narrow: s.withinSpans, behind: true,
+		scan: executionRow(project, function), row: "t.id", parts: executionParts(), narrow: s.withinSpans, behind: true, late: lateExecutions(),
 	}}
 }
 

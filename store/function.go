@@ -196,7 +196,7 @@ func (s *Store) Functions(ctx context.Context, project flint.ProjectID, l flint.
 func (s *Store) functionLister(project flint.ProjectID, l flint.List) *lister[*flint.Function] {
 	return &lister[*flint.Function]{store: s, scope: []any{string(project)}, list: l, noun: noun[*flint.Function]{
 		name: "Function", from: "functions t", columns: functionColumns, scope: "t.project = $1", column: functionColumn,
-		search: []string{"t.id", "t.name", "t.runtime"}, scan: scanFunction, row: "t.uid", found: functionSearch(),
+		search: []string{"t.name", "t.id", "t.runtime"}, scan: scanFunction, row: "t.uid", found: functionSearch(),
 	}}
 }
 

@@ -25,7 +25,8 @@ type noun[T any] struct {
 	parts []part
 	found *searchIndex // nil: a search looks at every row
 
-	behind bool // it has the indexes behind the calls
+	behind bool  // it has the indexes behind the calls
+	late   *part // of rows that changed long after they were created; nil: not known
 
 	narrow func(ctx context.Context, scope []any, filters []flint.Query) ([]flint.Query, error) // adds what follows from conditions; may be nil
 }
@@ -57,6 +58,8 @@ type lister[T any] struct {
 	random bool
 	times  span                           // in which rows were created
 	start  []any                          // the keys of the row that a cursor names
+	late   *span                          // in which rows were created that changed soon after, if others have to be looked for too
+	words  string                         // what the index for searches is asked for
 	trace  func(query string, args []any) // nil: nobody wants to know
 }
 
@@ -77,6 +80,9 @@ func (r *lister[T]) read(ctx context.Context) ([]T, int, error) {
 		}
 	}
 	if err := r.bound(); err != nil {
+		return nil, 0, err
+	}
+	if err := r.changed(ctx); err != nil {
 		return nil, 0, err
 	}
 	p, err := r.choose(ctx)
@@ -178,8 +184,17 @@ func (r *lister[T]) each(ctx context.Context, query string, args []any, scan fun
 
 // count counts the rows of a list, up to where totals stop.
 func (r *lister[T]) count(ctx context.Context, w way) (n int, err error) {
-	c := &compiler{args: slices.Clone(r.scope)}
-	where, err := r.where(c, w, r.times, nil)
+	if w.split {
+		for _, arm := range r.arms(w) {
+			more, err := r.count(ctx, arm)
+			if n = min(n+more, flint.MaxListTotal); err != nil {
+				return 0, err
+			}
+		}
+		return n, nil
+	}
+	c := r.compiler()
+	where, err := r.where(c, w, r.timesOf(w), nil)
 	if err != nil {
 		return 0, err
 	}
@@ -188,7 +203,7 @@ func (r *lister[T]) count(ctx context.Context, w way) (n int, err error) {
 		return 0, err
 	}
 	rows := from + " where " + where
-	if w.part == nil && !w.found && r.list.Search == "" && !slices.ContainsFunc(r.list.Filters, func(q flint.Query) bool { return q.Method != "equal" }) {
+	if w.part == nil && !w.found && !w.prompt && r.list.Search == "" && !slices.ContainsFunc(r.list.Filters, func(q flint.Query) bool { return q.Method != "equal" }) {
 		return r.limited(ctx, c, rows, flint.MaxListTotal)
 	}
 	return r.sought(ctx, c, rows, flint.MaxListTotal)
@@ -239,6 +254,8 @@ func (r *lister[T]) from(c *compiler, w way) (string, error) {
 		return using(r.noun.from, w.part.index), nil
 	case w.found:
 		return r.noun.found.from, nil
+	case w.texts:
+		return using(r.noun.from, r.noun.found.texts), nil
 	}
 	return r.noun.from, nil
 }
@@ -254,7 +271,7 @@ func (r *lister[T]) pathsOf(c *compiler, w way) (string, error) {
 //
 // Where rows come out of order the keys are sorted first, and the rest of a row is read only for those that are shown.
 func (r *lister[T]) page(w way) (query string, args []any, err error) {
-	c := &compiler{args: slices.Clone(r.scope)}
+	c := r.compiler()
 	rest := func() string {
 		return " limit " + c.bind(int64(limit(r.list))) + " offset " + c.bind(int64(max(r.list.Offset, 0)))
 	}
@@ -264,16 +281,16 @@ func (r *lister[T]) page(w way) (query string, args []any, err error) {
 	switch {
 	case w.ranked:
 		keys, row = rankedKeys(c, r.noun.scope, r.keys[0].down, r.start, r.need())+rest(), "t.rowid"
-	case w.part == nil && !w.found:
+	case w.part == nil && !w.found && !w.split:
 		where, err := r.rows(c, w)
 		return "select " + r.noun.columns + " from " + where + order + rest(), c.args, err
-	case w.values == nil:
+	case w.values == nil && !w.split:
 		where, err := r.rows(c, w)
 		if err != nil {
 			return "", nil, err
 		}
 		keys = "select " + r.noun.row + " as k from " + where + order + rest()
-	case len(w.values) == 0:
+	case len(w.values) == 0 && !w.split:
 		return "", nil, nil
 	default:
 		if keys, err = r.merged(c, w); err != nil {
@@ -286,7 +303,7 @@ func (r *lister[T]) page(w way) (query string, args []any, err error) {
 
 // rows compiles the rows of a page, without their order.
 func (r *lister[T]) rows(c *compiler, w way) (string, error) {
-	after, times := r.start, r.times
+	after, times := r.start, r.timesOf(w)
 	if after != nil && r.keys[0].expr == "t.created_at" {
 		// Of two ends on the side where the page starts a database may seek to the wrong one: it gets one.
 		at, _ := after[0].(int64)
@@ -310,13 +327,25 @@ func (r *lister[T]) rows(c *compiler, w way) (string, error) {
 	return from + " where " + where, err
 }
 
-// merged compiles the keys of rows that are read value by value: as many of each as may be needed, in order.
+// arms returns the ways that a way is made of: for each value one, or those that changed late and the others.
+func (r *lister[T]) arms(w way) []way {
+	if w.split {
+		return []way{{prompt: true}, {part: r.noun.late, filter: -1}}
+	}
+	arms := make([]way, len(w.values))
+	for i, v := range w.values {
+		arms[i] = w
+		arms[i].value = v
+	}
+	return arms
+}
+
+// merged compiles the keys of rows that are read in several ways: as many of each as may be needed, in order.
 func (r *lister[T]) merged(c *compiler, w way) (string, error) {
 	most := r.need()
 	var arms []string
-	for i, v := range w.values {
-		w.value = v
-		rows, err := r.rows(c, w)
+	for i, arm := range r.arms(w) {
+		rows, err := r.rows(c, arm)
 		if err != nil {
 			return "", err
 		}
@@ -362,12 +391,22 @@ func (r *lister[T]) where(c *compiler, w way, times span, keep func(int) bool) (
 	if w.paths {
 		parts = append(parts, "t.path = m.path")
 	}
+	if w.prompt {
+		parts = append(parts, "not ("+r.noun.late.only+")")
+	}
 	switch {
 	case r.list.Search == "":
 	case len(r.noun.search) == 0:
 		return "", flint.ErrInvalidQuery.Saying(`Searching by attribute "search" requires a fulltext index.`)
 	case w.found:
-		parts = append(parts, r.noun.found.join, r.noun.found.match(c, r.list.Search))
+		parts = append(parts, r.noun.found.join, r.noun.found.match(c, r.words))
+	case w.texts:
+		part := c.bind(lower(r.list.Search))
+		var any []string
+		for _, expr := range r.noun.search {
+			any = append(any, holds("lower("+expr+")", part))
+		}
+		parts = append(parts, "("+strings.Join(any, " or ")+")")
 	default:
 		pattern := c.bind("%" + escapeLike(r.list.Search) + "%")
 		var any []string

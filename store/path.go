@@ -75,7 +75,7 @@ func (r *lister[T]) paths(ctx context.Context, w way) (n int, err error) {
 }
 
 // sampleRows is how many of the newest rows stand for all.
-const sampleRows = 200
+const sampleRows = 100
 
 // dense reports whether half of the newest rows are in the list.
 func (r *lister[T]) dense(ctx context.Context) (bool, error) {
@@ -84,10 +84,8 @@ func (r *lister[T]) dense(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	newest := &compiler{args: c.args}
 	n := 0
-	err = r.each(ctx, "select count(*) from (select t.created_at, t.id from "+r.noun.from+" where "+r.noun.scope+" order by t.created_at desc, t.id desc limit "+
-		newest.bind(int64(sampleRows))+") p cross join "+r.noun.from+" where t.created_at = p.created_at and t.id = p.id and "+where,
-		newest.args, func(s scanner) error { return s.Scan(&n) })
+	err = r.each(ctx, "select coalesce(sum(p.hit), 0) from (select case when "+where+" then 1 else 0 end as hit from "+r.noun.from+
+		" where "+r.noun.scope+" order by t.created_at desc, t.id desc limit "+c.bind(int64(sampleRows))+") p", c.args, func(s scanner) error { return s.Scan(&n) })
 	return 2*n >= sampleRows, err
 }

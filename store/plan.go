@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"flint"
 )
@@ -50,6 +49,9 @@ type way struct {
 	values []any // read part value by value: each is in order; nil: not possible
 	value  any   // of these, the one that a statement is about
 	found  bool  // through the index for searches
+	texts  bool  // through the texts that are searched
+	split  bool  // those that changed late apart from the others
+	prompt bool  // without those that changed late
 	ranked bool  // in the order of durations
 	paths  bool  // through the paths that meet the condition of the filter
 	some   int   // of these paths so many; 0: all
@@ -76,6 +78,8 @@ func (r *lister[T]) choose(ctx context.Context) (plan, error) {
 		if err == nil && len(r.list.Filters) == 0 {
 			through.page.ranked, err = r.byRank(ctx)
 		}
+		through.count.split = r.late != nil
+		through.page.split = r.late != nil && r.created()
 		return through, err
 	}
 	only := len(ways) == 1 && len(r.list.Filters) == 1
@@ -138,31 +142,6 @@ func (r *lister[T]) covered(w way) bool {
 	return true
 }
 
-func (r *lister[T]) chooseSearch(ctx context.Context) (plan, error) {
-	p := plan{total: -1}
-	text := r.list.Search
-	if r.noun.found == nil || utf8.RuneCountInString(text) < searchLeast || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
-		return p, nil
-	}
-	alone := len(r.list.Filters) == 0 && r.times == allTimes()
-	most := fewRows
-	if alone && !r.list.NoTotal {
-		most = flint.MaxListTotal
-	}
-	c := &compiler{args: slices.Clone(r.scope)}
-	n, err := r.limited(ctx, c, r.noun.found.index+" where "+r.noun.found.match(c, text), most)
-	if err != nil {
-		return p, err
-	}
-	if alone {
-		p.total = n
-	}
-	if n < fewRows {
-		p.page, p.count = way{found: true}, way{found: true}
-	}
-	return p, nil
-}
-
 // ways returns the indexes that hold every row that meets one of the conditions.
 func (r *lister[T]) ways(ctx context.Context) (ways []way, err error) {
 	for i := range r.noun.parts {
@@ -196,7 +175,7 @@ func (r *lister[T]) ways(ctx context.Context) (ways []way, err error) {
 // values returns the values that rows have that meet a way's condition, if that is all it takes to read them in order.
 func (r *lister[T]) values(ctx context.Context, w way) ([]any, error) {
 	q := r.list.Filters[w.filter]
-	if r.random || len(r.keys) != 2 || r.keys[0].expr != "t.created_at" {
+	if !r.created() {
 		return nil, nil
 	}
 	col, operands, err := r.noun.operands(q)
@@ -224,6 +203,11 @@ func (r *lister[T]) values(ctx context.Context, w way) ([]any, error) {
 		return nil, err
 	}
 	return values, nil
+}
+
+// created reports whether a list is in the order of creation.
+func (r *lister[T]) created() bool {
+	return !r.random && len(r.keys) == 2 && r.keys[0].expr == "t.created_at"
 }
 
 // distinct reads the values that a part holds, at most one more than are of use, with one step in the index for each.

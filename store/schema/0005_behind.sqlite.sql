@@ -45,7 +45,7 @@ create trigger execution_paths_delete after delete on executions when old.path <
 		and not exists (select 1 from executions t where t.owner = old.owner and t.path = old.path and t.path <> '/');
 end;
 
--- Functions are searched by two characters too: those that begin three of them, the last ones of a text with a filler behind.
+-- Functions are searched by one and two characters too: those that begin three of them, for which two fillers are behind each text.
 drop trigger function_search_insert;
 drop trigger function_search_update;
 drop table function_search;
@@ -53,13 +53,13 @@ create virtual table function_search using fts5 (project, id, name, runtime,
 	content = '', contentless_delete = 1, tokenize = 'trigram case_sensitive 1');
 create virtual table function_parts using fts5vocab (function_search, row);
 insert into function_search (rowid, project, id, name, runtime)
-	select uid, '<' || project || '>', lower(id) || char(31), lower(name) || char(31), lower(runtime) || char(31) from functions;
+	select uid, '<' || project || '>', lower(id) || char(31, 31), lower(name) || char(31, 31), lower(runtime) || char(31, 31) from functions;
 create trigger function_search_insert after insert on functions begin
 	insert into function_search (rowid, project, id, name, runtime)
-		values (new.uid, '<' || new.project || '>', lower(new.id) || char(31), lower(new.name) || char(31), lower(new.runtime) || char(31));
+		values (new.uid, '<' || new.project || '>', lower(new.id) || char(31, 31), lower(new.name) || char(31, 31), lower(new.runtime) || char(31, 31));
 end;
 create trigger function_search_update after update of name, runtime on functions when old.name <> new.name or old.runtime <> new.runtime begin
 	delete from function_search where rowid = old.uid;
 	insert into function_search (rowid, project, id, name, runtime)
-		values (new.uid, '<' || new.project || '>', lower(new.id) || char(31), lower(new.name) || char(31), lower(new.runtime) || char(31));
+		values (new.uid, '<' || new.project || '>', lower(new.id) || char(31, 31), lower(new.name) || char(31, 31), lower(new.runtime) || char(31, 31));
 end;
