@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"log/slog"
 	"strings"
 	"time"
@@ -149,19 +150,24 @@ func rankedKeys(c *compiler, scope string, down bool, start []any, first int64) 
 		" and t.rowid = a.row" + later + ") p order by p.r"
 }
 
-// pathsMeeting compiles the paths that meet a condition, at most some of them if that is not 0.
-func pathsMeeting(c *compiler, scope, condition, match string, some int) string {
+// pathsMeeting compiles the paths that meet a condition.
+func pathsMeeting(c *compiler, scope, condition, match string) string {
 	known := "execution_paths t where "
 	if match != "" {
 		known = "path_search s cross join execution_paths t where s.path_search match " + ownerPhrase + " || ' AND (' || " + c.bind(match) + " || ')' and t.id = s.rowid and "
 	}
-	most := ""
-	if some > 0 {
-		most = " limit " + c.bind(int64(some))
-	}
 	return "(select t.path from " + known + scope + " and " + condition +
 		" union all select * from (select distinct t.path from executions t not indexed where t.rowid > (select upto from execution_behind) and " + scope +
-		" and t.path <> '/' and " + condition + " and not exists (select 1 from execution_paths q where q.owner = t.owner and q.path = t.path)) new" + most + ")"
+		" and t.path <> '/' and " + condition + " and not exists (select 1 from execution_paths q where q.owner = t.owner and q.path = t.path)) new)"
+}
+
+// pathsKnown compiles paths that have been read.
+func pathsKnown(c *compiler, paths []string) string {
+	list, err := json.Marshal(paths)
+	if err != nil {
+		panic(err) // texts have no such error
+	}
+	return "(select value as path from json_each(" + c.bind(string(list)) + "))"
 }
 
 // ownerUID is the owner that the scope of a list of executions is about, ownerPhrase what stands for it in the index of paths.
@@ -185,6 +191,9 @@ func pathMatch(q flint.Query) string {
 	for _, v := range q.Values {
 		text, _ := v.(string)
 		if !searchable(text) || utf8.RuneCountInString(text) < searchLeast {
+			if q.Method == "containsAll" {
+				continue // the other values say enough
+			}
 			return ""
 		}
 		runes := []rune(lower(text))

@@ -247,8 +247,10 @@ func (r *lister[T]) compiler() *compiler { return &compiler{args: slices.Clone(r
 
 func (r *lister[T]) from(c *compiler, w way) (string, error) {
 	switch {
+	case w.known != nil:
+		return pathsKnown(c, w.known) + " m cross join " + using(r.noun.from, w.part.index), nil
 	case w.paths:
-		paths, err := r.pathsOf(c, w)
+		paths, err := r.pathsMeeting(c, w.filter)
 		return paths + " m cross join " + using(r.noun.from, w.part.index), err
 	case w.part != nil:
 		return using(r.noun.from, w.part.index), nil
@@ -258,13 +260,6 @@ func (r *lister[T]) from(c *compiler, w way) (string, error) {
 		return using(r.noun.from, r.noun.found.texts), nil
 	}
 	return r.noun.from, nil
-}
-
-// pathsOf compiles the paths of a way.
-func (r *lister[T]) pathsOf(c *compiler, w way) (string, error) {
-	q := r.list.Filters[w.filter]
-	condition, err := r.noun.condition(c, q)
-	return pathsMeeting(c, r.noun.scope, condition, pathMatch(q), w.some), err
 }
 
 // page compiles the statement for the rows. It is empty when there can be none.

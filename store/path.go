@@ -32,46 +32,71 @@ func (r *lister[T]) need() int64 {
 	return math.MaxInt64
 }
 
-// choosePaths decides how a list is read that has one condition, which paths of executions meet. What few paths have is counted.
-// Where there are many paths, each with few executions, it is cheaper to go through the executions, if the newest ones say that
-// many of them meet the condition.
+// throughPaths makes the way to the executions whose paths meet a condition one through these paths.
+func (r *lister[T]) throughPaths(ctx context.Context, w *way) (err error) {
+	if w.paths, err = r.near(ctx); err != nil || !w.paths {
+		return err
+	}
+	w.known, w.more, err = r.knownPaths(ctx, w.filter)
+	if w.more && len(r.list.Filters) > 1 {
+		w.known, w.more = nil, false
+	}
+	return err
+}
+
+// choosePaths decides how a list is read that has one condition, which paths of executions meet. What some of the paths have is
+// counted. Where that is little although there are many paths, it is cheaper to go through the executions, if the newest ones say
+// that many of them meet the condition.
 func (r *lister[T]) choosePaths(ctx context.Context, w way) (plan, error) {
-	w.some = behindPaths
 	n, err := r.reach(ctx, w, flint.MaxListTotal)
 	if err != nil {
 		return plan{}, err
 	}
-	if n < flint.MaxListTotal {
-		paths, err := r.paths(ctx, w)
-		if err != nil {
-			return plan{}, err
+	if w.more && n < flint.MaxListTotal {
+		if dense, err := r.dense(ctx); err != nil || dense {
+			return plan{total: -1}, err
 		}
-		if paths == behindPaths {
-			if dense, err := r.dense(ctx); err != nil || dense {
-				return plan{total: -1}, err
-			}
-			w.some = 0
-			if n, err = r.reach(ctx, w, flint.MaxListTotal); err != nil {
-				return plan{}, err
-			}
+		w.known, w.more = nil, false
+		if n, err = r.reach(ctx, w, flint.MaxListTotal); err != nil {
+			return plan{}, err
 		}
 	}
 	p := plan{total: n}
-	if w.some = 0; n < fewRows {
+	if n < fewRows {
 		p.page = w
 	}
 	return p, nil
 }
 
-// paths counts the paths of a way.
-func (r *lister[T]) paths(ctx context.Context, w way) (n int, err error) {
+// knownPaths returns paths that meet a condition: all or, if there are more, so many of them, or nothing.
+func (r *lister[T]) knownPaths(ctx context.Context, filter int) (known []string, more bool, err error) {
 	c := r.compiler()
-	from, err := r.pathsOf(c, w)
+	paths, err := r.pathsMeeting(c, filter)
 	if err != nil {
-		return 0, err
+		return nil, false, err
 	}
-	err = r.each(ctx, "select count(*) from "+from, c.args, func(s scanner) error { return s.Scan(&n) })
-	return n, err
+	known = []string{}
+	whole := true
+	err = r.each(ctx, "select path from "+paths+" limit "+c.bind(int64(behindPaths+1)), c.args, func(s scanner) error {
+		var path string
+		err := s.Scan(&path)
+		known, whole = append(known, path), whole && searchable(path)
+		return err
+	})
+	if !whole { // some could not be handed back as they are
+		return nil, false, err
+	}
+	if more = len(known) > behindPaths; more {
+		known = known[:behindPaths]
+	}
+	return known, more, err
+}
+
+// pathsMeeting compiles the paths that meet a condition.
+func (r *lister[T]) pathsMeeting(c *compiler, filter int) (string, error) {
+	q := r.list.Filters[filter]
+	condition, err := r.noun.condition(c, q)
+	return pathsMeeting(c, r.noun.scope, condition, pathMatch(q)), err
 }
 
 // sampleRows is how many of the newest rows stand for all.

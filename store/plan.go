@@ -45,16 +45,17 @@ func fromOne(method string, values []any) bool {
 // way is how the rows of a list are reached. The zero way goes through all rows of the scope in the order asked for.
 type way struct {
 	part   *part
-	filter int   // the condition that part serves; -1: none
-	values []any // read part value by value: each is in order; nil: not possible
-	value  any   // of these, the one that a statement is about
-	found  bool  // through the index for searches
-	texts  bool  // through the texts that are searched
-	split  bool  // those that changed late apart from the others
-	prompt bool  // without those that changed late
-	ranked bool  // in the order of durations
-	paths  bool  // through the paths that meet the condition of the filter
-	some   int   // of these paths so many; 0: all
+	filter int      // the condition that part serves; -1: none
+	values []any    // read part value by value: each is in order; nil: not possible
+	value  any      // of these, the one that a statement is about
+	found  bool     // through the index for searches
+	texts  bool     // through the texts that are searched
+	split  bool     // those that changed late apart from the others
+	prompt bool     // without those that changed late
+	ranked bool     // in the order of durations
+	paths  bool     // through the paths that meet the condition of the filter
+	known  []string // these; nil: not read yet
+	more   bool     // there are more than that
 }
 
 // plan is how a list is read.
@@ -162,7 +163,7 @@ func (r *lister[T]) ways(ctx context.Context) (ways []way, err error) {
 			}
 			w := way{part: p, filter: j}
 			if r.noun.behind && p.attribute == "requestPath" && q.Method != "equal" {
-				if w.paths, err = r.near(ctx); err != nil {
+				if err := r.throughPaths(ctx, &w); err != nil {
 					return nil, err
 				}
 			}

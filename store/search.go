@@ -33,7 +33,7 @@ func (r *lister[T]) chooseSearch(ctx context.Context) (plan, error) {
 		most = flint.MaxListTotal
 	}
 	c := r.compiler()
-	n, err := r.limited(ctx, c, r.noun.found.index+" where "+r.noun.found.match(c, r.words), most)
+	n, err := r.sought(ctx, c, r.noun.found.index+" where "+r.noun.found.match(c, r.words), most)
 	if err != nil {
 		return p, err
 	}
