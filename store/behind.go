@@ -22,7 +22,7 @@ const (
 	behindMost  = 4096                   // rows that are looked at one by one; with more of them lists do without these indexes
 	behindShare = 4                      // times as long as the work took, others have the writer for themselves
 	behindRetry = time.Minute            // after a failure
-	behindPaths = 256                    // paths that are tried before others are guessed from
+	behindPaths = 256                    // paths that are read to be looked up one by one
 	behindLimit = 250 * time.Millisecond // the longest rest
 )
 
@@ -125,29 +125,29 @@ func (r *lister[T]) near(ctx context.Context) (bool, error) {
 	return n <= behindMost, err
 }
 
-const (
-	rankTerms = "rank(t.owner, t.duration, t.created_at, t.id, 0) || ' ' || rank(t.owner, t.duration, t.created_at, t.id, 1)"
-	rankTerm  = "rank(t.owner, t.duration, t.created_at, t.id, "
-)
+// rankTerms are the places of a row in the two directions.
+const rankTerms = "rank(t.owner, t.duration, t.created_at, t.id, 0) || ' ' || rank(t.owner, t.duration, t.created_at, t.id, 1)"
 
-// rankedKeys compiles the numbers of the first rows in the order of their durations, after a position. The scope of the list has
-// been bound first.
-func rankedKeys(c *compiler, scope string, down bool, start []any, first int64) string {
-	const owner = ownerUID
+// rankedRow is what the numbers of rankedKeys are.
+const rankedRow = "t.rowid"
+
+// rankedKeys compiles the numbers of rows in the order of their durations, after a position. Its parts are merged as they are read.
+func rankedKeys(c *compiler, scope string, down bool, start []any) string {
 	way := c.bind(int64(0))
 	if down {
 		way = c.bind(int64(1))
 	}
-	from := "rank(" + owner + ", " + way + ")"
+	from := "rank(" + ownerUID + ", " + way + ")"
 	if start != nil {
-		from = "rank(" + owner + ", " + c.bind(start[0]) + ", " + c.bind(start[1]) + ", " + c.bind(start[2]) + ", " + way + ")"
+		from = "rank(" + ownerUID + ", " + c.bind(start[0]) + ", " + c.bind(start[1]) + ", " + c.bind(start[2]) + ", " + way + ")"
 	}
-	later := " and " + scope + " and " + rankTerm + way + ") > " + from
-	return "select p.k from (select * from (select v.doc as k, v.term as r from execution_ranked v where v.term > " + from +
-		" and v.term < rank(" + owner + ", " + way + ") || 'w' and v.doc not in (select row from execution_again) order by v.term limit " + c.bind(first) + ") a" +
-		" union all select t.rowid, " + rankTerm + way + ") from executions t not indexed where t.rowid > (select upto from execution_behind)" + later +
-		" union all select t.rowid, " + rankTerm + way + ") from execution_again a cross join executions t where a.row <= (select upto from execution_behind)" +
-		" and t.rowid = a.row" + later + ") p order by p.r"
+	term := "rank(t.owner, t.duration, t.created_at, t.id, " + way + ")"
+	later := " and " + scope + " and " + term + " > " + from
+	return "select v.doc as k, v.term as r from execution_ranked v where v.term > " + from + " and v.term < rank(" + ownerUID + ", " + way + ") || 'w'" +
+		" and v.doc not in (select row from execution_again)" +
+		" union all select t.rowid, " + term + " from executions t not indexed where t.rowid > (select upto from execution_behind)" + later +
+		" union all select t.rowid, " + term + " from execution_again a cross join executions t where a.row <= (select upto from execution_behind)" +
+		" and t.rowid = a.row" + later + " order by r"
 }
 
 // pathsMeeting compiles the paths that meet a condition.

@@ -83,8 +83,8 @@ type searchIndex struct {
 }
 
 const (
-	searchLeast = 3   // characters that the index for searches knows in a row
-	searchWords = 200 // ways to go on from fewer characters that are tried
+	searchLeast = 3  // characters that the index for searches knows in a row
+	searchWords = 64 // ways to go on from fewer characters that are tried
 )
 
 // functionSearch finds the functions of a project, which the scope of the list has bound first.

@@ -59,6 +59,7 @@ type lister[T any] struct {
 	times  span                           // in which rows were created
 	start  []any                          // the keys of the row that a cursor names
 	late   *span                          // in which rows were created that changed soon after, if others have to be looked for too
+	recent bool                           // late is about the page alone
 	words  string                         // what the index for searches is asked for
 	trace  func(query string, args []any) // nil: nobody wants to know
 }
@@ -275,7 +276,7 @@ func (r *lister[T]) page(w way) (query string, args []any, err error) {
 	row := r.noun.row
 	switch {
 	case w.ranked:
-		keys, row = rankedKeys(c, r.noun.scope, r.keys[0].down, r.start, r.need())+rest(), "t.rowid"
+		keys, row = rankedKeys(c, r.noun.scope, r.keys[0].down, r.start)+rest(), rankedRow
 	case w.part == nil && !w.found && !w.split:
 		where, err := r.rows(c, w)
 		return "select " + r.noun.columns + " from " + where + order + rest(), c.args, err
@@ -338,17 +339,22 @@ func (r *lister[T]) arms(w way) []way {
 // merged compiles the keys of rows that are read in several ways: as many of each as may be needed, in order.
 func (r *lister[T]) merged(c *compiler, w way) (string, error) {
 	most := r.need()
+	columns := r.noun.row + " as k"
+	keys := make([]key, len(r.keys))
+	for i, k := range r.keys {
+		name := "k" + strconv.Itoa(i)
+		columns += ", " + k.expr + " as " + name
+		keys[i] = key{"p." + name, k.down}
+	}
 	var arms []string
 	for i, arm := range r.arms(w) {
 		rows, err := r.rows(c, arm)
 		if err != nil {
 			return "", err
 		}
-		arms = append(arms, "select * from (select "+r.noun.row+" as k, t.created_at as at, t.id as id from "+rows+
-			" order by "+orderText(r.keys, false)+" limit "+c.bind(most)+") a"+strconv.Itoa(i))
+		arms = append(arms, "select * from (select "+columns+" from "+rows+" order by "+orderText(r.keys, false)+" limit "+c.bind(most)+") a"+strconv.Itoa(i))
 	}
-	order := orderText([]key{{"p.at", r.keys[0].down}, {"p.id", r.keys[1].down}}, false)
-	return "select p.k from (" + strings.Join(arms, " union all ") + ") p order by " + order, nil
+	return "select p.k from (" + strings.Join(arms, " union all ") + ") p order by " + orderText(keys, false), nil
 }
 
 func limit(l flint.List) int {

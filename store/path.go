@@ -9,7 +9,7 @@ import (
 
 // byRank reports whether the page of a list without conditions is read in the order of durations.
 func (r *lister[T]) byRank(ctx context.Context) (bool, error) {
-	if !r.noun.behind || r.random || r.times != allTimes() || len(r.keys) != 3 || r.keys[0].expr != "t.duration" || r.mixed() || r.need() > flint.MaxListTotal {
+	if !r.noun.behind || r.random || r.times != allTimes() || len(r.keys) != 3 || r.keys[0].expr != "t.duration" || r.mixed() {
 		return false, nil
 	}
 	return r.near(ctx)
@@ -100,7 +100,7 @@ func (r *lister[T]) pathsMeeting(c *compiler, filter int) (string, error) {
 }
 
 // sampleRows is how many of the newest rows stand for all.
-const sampleRows = 100
+const sampleRows = 64
 
 // dense reports whether half of the newest rows are in the list.
 func (r *lister[T]) dense(ctx context.Context) (bool, error) {

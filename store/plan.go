@@ -79,8 +79,8 @@ func (r *lister[T]) choose(ctx context.Context) (plan, error) {
 		if err == nil && len(r.list.Filters) == 0 {
 			through.page.ranked, err = r.byRank(ctx)
 		}
-		through.count.split = r.late != nil
-		through.page.split = r.late != nil && r.created()
+		through.count.split = r.late != nil && !r.recent
+		through.page.split = r.late != nil && !r.random
 		return through, err
 	}
 	only := len(ways) == 1 && len(r.list.Filters) == 1

@@ -175,6 +175,10 @@ func comparePlans(t *testing.T, s *bundle, state string) {
 			{Orders: by("duration", false), Limit: 5, Offset: 3, Cursor: "e080", CursorBefore: true},
 			{Orders: append(by("duration", false), by("$createdAt", true)...), Limit: 5},
 			{Orders: by("$updatedAt", true), Limit: 5},
+			{Orders: by("$updatedAt", false), Limit: 5, Offset: 2, Cursor: "e080"},
+			{Orders: by("$updatedAt", true), Limit: 9, Cursor: "e080"},
+			{Orders: by("$updatedAt", true), Limit: 9, Cursor: "e080", CursorBefore: true},
+			{Orders: by("$updatedAt", false), Limit: 200, Cursor: "e040"},
 			{Orders: by("$id", false), Limit: 4},
 			{Cursor: "e060", Limit: 7},
 			{Cursor: "e060", Limit: 7, CursorBefore: true},
@@ -184,7 +188,7 @@ func comparePlans(t *testing.T, s *bundle, state string) {
 			{Orders: append(by("$createdAt", true), by("$id", false)...), Cursor: "e060", Limit: 7},
 			{Limit: 2, Offset: 1 << 62},
 		} {
-			if (i+j)%11 != 0 && len(f) > 0 { // each condition with some of the lists, each list with some conditions
+			if (i+j)%23 != 0 && len(f) > 0 { // each condition with some of the lists, each list with some conditions
 				continue
 			}
 			l.Filters = f
@@ -233,6 +237,7 @@ func TestListsOfExecutionsUseTheirIndexes(t *testing.T) {
 			Filters: where("$createdAt", "between", time.UnixMilli(1_700_000_000_000), time.UnixMilli(1_700_039_000_000)), Cursor: "e060",
 		}},
 		{"fastest", "SCAN v VIRTUAL TABLE", false, flint.List{Orders: by("duration", false), Cursor: "e080"}},
+		{"last changed", "executions_owner (owner=? AND created_at>?)", true, flint.List{Orders: by("$updatedAt", true), Limit: 5}},
 		{"changed", "executions_owner (owner=? AND created_at>?)", false, flint.List{Filters: where("$updatedAt", "greaterThan", time.UnixMilli(1_700_039_000_000))}},
 		{"changed late", "executions_late (owner=? AND updated_at>? AND updated_at<?)", true, flint.List{
 			Filters: where("$updatedAt", "between", time.UnixMilli(1_700_000_000_000), time.UnixMilli(1_700_039_000_000)),

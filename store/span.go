@@ -55,66 +55,6 @@ func rangeOf(method string, values []any) (span, bool) {
 
 func (s span) holds(at int64) bool { return s.first <= at && at <= s.last }
 
-// lateLag is how long after its creation an execution changes for the last time, mostly.
-const lateLag = int64(10 * time.Second / time.Millisecond)
-
-// lateExecutions is the index of the executions that changed later, or before their creation.
-func lateExecutions() *part {
-	return &part{index: "executions_late", attribute: "$updatedAt", only: "t.updated_at - t.created_at not between 0 and 10000"}
-}
-
-// changed turns conditions on the time of change into one on the time of creation, which is hardly earlier. Where there are rows for
-// which that is not so, late says in which time the others were created; where these are many nothing is gained.
-func (r *lister[T]) changed(ctx context.Context) error {
-	if r.noun.late == nil {
-		return nil
-	}
-	all := allTimes()
-	which := map[int]bool{}
-	for i, q := range r.list.Filters {
-		if q.Attribute != "$updatedAt" {
-			continue
-		}
-		_, values, err := r.noun.operands(q)
-		if err != nil {
-			return err
-		}
-		if s, ok := rangeOf(q.Method, values); ok {
-			all, which[i] = span{max(all.first, s.first), min(all.last, s.last)}, true
-		}
-	}
-	if len(which) == 0 {
-		return nil
-	}
-	if all.first > firstTime+lateLag {
-		all.first -= lateLag
-	}
-	all = span{max(all.first, r.times.first), min(all.last, r.times.last)}
-	w := way{part: r.noun.late, filter: -1}
-	c := r.compiler()
-	where, err := r.where(c, w, r.times, func(i int) bool { return which[i] })
-	if err != nil {
-		return err
-	}
-	switch n, err := r.limited(ctx, c, using(r.noun.from, w.part.index)+" where "+where, fewRows); {
-	case err != nil:
-		return err
-	case n == 0:
-		r.times = all
-	case n < fewRows:
-		r.late = &all
-	}
-	return nil
-}
-
-// timesOf is the time in which the rows of a way were created.
-func (r *lister[T]) timesOf(w way) span {
-	if w.prompt {
-		return *r.late
-	}
-	return r.times
-}
-
 // cover makes the span of a deployment hold a time. The writer knows the spans that are long enough: mostly there is
 // nothing to do. It comes before the execution, so that none is ever without its span.
 func (t *tx) cover(ctx context.Context, k spanKey, at int64) error {
