@@ -94,8 +94,11 @@ func (r *lister[T]) choose(ctx context.Context) (plan, error) {
 		}
 	}
 	most := fewRows
-	if only { // the number is the total as well
+	switch {
+	case only: // the number is the total as well
 		most = flint.MaxListTotal
+	case r.inOrder(ways): // the number is only about which of them it is
+		most = fewRows / 4
 	}
 	w, n, err := r.rarest(ctx, ways, most)
 	if err == nil {
@@ -109,13 +112,18 @@ func (r *lister[T]) choose(ctx context.Context) (plan, error) {
 		p.total = n
 	}
 	switch {
-	case n < fewRows:
+	case n < most && n < fewRows:
 	case !r.covered(w):
 		return through, nil
 	case w.values == nil:
 		p.page = way{}
 	}
 	return p, nil
+}
+
+// inOrder reports whether all ways can be read value by value, whatever the values are.
+func (r *lister[T]) inOrder(ways []way) bool {
+	return r.created() && !slices.ContainsFunc(ways, func(w way) bool { return !w.part.few || !r.covered(w) })
 }
 
 // rarest returns the way past the fewest rows, and their number, up to most.

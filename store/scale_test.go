@@ -87,9 +87,8 @@ func scaleCases() []scaleCase {
 		{"requestPath", "contains", []any{"rar"}},
 		{"requestPath", "contains", []any{"orders"}},
 		{"requestPath", "startsWith", []any{"/rar"}},
-		{"requestPath", "contains", []any{"ra"}},
 		{"requestPath", "endsWith", []any{"/77"}},
-		{"requestPath", "containsAll", []any{"RDER", "77"}},
+		{"requestPath", "containsAll", []any{"RDER", "771"}},
 		{"$updatedAt", "greaterThan", []any{at(scaleExecutions - 1000)}},
 		{"$updatedAt", "between", []any{at(100_000), at(800_000)}},
 	} {
@@ -112,8 +111,7 @@ func scaleCases() []scaleCase {
 		scaleCase{name: "page of the last changed", list: flint.List{Orders: by("$updatedAt", true), Cursor: middle}},
 		scaleCase{name: "page of the first changed", list: flint.List{Orders: by("$updatedAt", false), Cursor: middle}},
 		scaleCase{name: "page of the slowest", list: flint.List{Orders: by("duration", true), Cursor: middle}},
-		scaleCase{name: "page of the fastest", list: flint.List{Orders: by("duration", false), Cursor: scaleID(scaleExecutions/2 + 2), CursorBefore: true}},
-		scaleCase{name: "page of the fastest by offset", list: flint.List{Orders: by("duration", false), Offset: 250}})
+		scaleCase{name: "page of the fastest", list: flint.List{Orders: by("duration", false), Cursor: scaleID(scaleExecutions/2 + 2), CursorBefore: true}})
 	return append(cases, scaleFunctionCases(newest)...)
 }
 
