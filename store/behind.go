@@ -28,24 +28,33 @@ const (
 
 // indexBehind keeps the indexes behind the calls until ctx ends.
 func (s *Store) indexBehind(ctx context.Context) {
-	again := time.NewTimer(0)
-	defer again.Stop()
+	timer := time.NewTimer(0) // of the next try after a failure, and of rests
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.writer.behind:
-		case <-again.C:
+		case <-timer.C:
 		}
-		begin := time.Now()
-		s.writer.unindexed.Store(0)
-		more, err := s.indexRows(ctx, behindFrom, behindRows)
-		switch {
-		case err != nil && ctx.Err() == nil:
-			s.log.WarnContext(ctx, "indexes of executions not brought up to date", slog.String("err", err.Error()))
-			again.Reset(behindRetry)
-		case more:
-			again.Reset(min(behindShare*time.Since(begin), behindLimit))
+		for more := true; more; {
+			begin := time.Now()
+			s.writer.unindexed.Store(0)
+			var err error
+			if more, err = s.indexRows(ctx, behindFrom, behindRows); err != nil && ctx.Err() == nil {
+				s.log.WarnContext(ctx, "indexes of executions not brought up to date", slog.String("err", err.Error()))
+				more = false
+				timer.Reset(behindRetry)
+			}
+			if !more {
+				continue
+			}
+			timer.Reset(min(behindShare*time.Since(begin), behindLimit))
+			select {
+			case <-ctx.Done():
+				return
+			case <-timer.C:
+			}
 		}
 	}
 }
@@ -66,7 +75,7 @@ func (s *Store) indexRows(ctx context.Context, least, most int) (more bool, err 
 	if err != nil || waiting < least || waiting == 0 {
 		return false, err
 	}
-	return true, s.write(ctx, func(ctx context.Context, t *tx) error {
+	err = s.write(ctx, func(ctx context.Context, t *tx) error {
 		if err := indexAgain(ctx, t, most); err != nil {
 			return err
 		}
@@ -88,6 +97,7 @@ func (s *Store) indexRows(ctx context.Context, least, most int) (more bool, err 
 		}
 		return t.exec(ctx, "update execution_behind set upto = $1", last)
 	})
+	return err == nil, err
 }
 
 // indexAgain takes rows that have changed.
