@@ -18,7 +18,7 @@ import (
 
 const (
 	behindRows  = 128                    // rows that are taken in one transaction: others wait for it
-	behindFrom  = 256                    // rows that are worth it; so many are looked at one by one for good
+	behindFrom  = 256                    // rows that are worth it; up to twice as many are looked at one by one for good
 	behindMost  = 4096                   // rows that are looked at one by one; with more of them lists do without these indexes
 	behindShare = 4                      // times as long as the work took, others have the writer for themselves
 	behindRetry = time.Minute            // after a failure
@@ -39,7 +39,6 @@ func (s *Store) indexBehind(ctx context.Context) {
 		}
 		for more := true; more; {
 			begin := time.Now()
-			s.writer.unindexed.Store(0)
 			var err error
 			if more, err = s.indexRows(ctx, behindFrom, behindRows); err != nil && ctx.Err() == nil {
 				s.log.WarnContext(ctx, "indexes of executions not brought up to date", slog.String("err", err.Error()))
@@ -59,13 +58,10 @@ func (s *Store) indexBehind(ctx context.Context) {
 	}
 }
 
-// wroteBehind counts rows that the indexes behind the calls may have to take.
+// wroteBehind counts rows that the indexes behind the calls may have to take, and has them looked at now and then.
 func (w *writer) wroteBehind(n int) {
-	if w.unindexed.Add(int64(n)) >= behindFrom {
-		select {
-		case w.behind <- struct{}{}:
-		default:
-		}
+	if after := w.written.Add(int64(n)); after/behindFrom != (after-int64(n))/behindFrom {
+		ring(w.behind)
 	}
 }
 

@@ -20,8 +20,6 @@ import (
 func mix(t *testing.T) *bundle {
 	t.Helper()
 	s := setup(t)
-	s.stop() // nothing happens in the background
-	s.done.Wait()
 	g := &flint.Function{Project: "p", ID: "g", Name: "G"}
 	must(t, s.CreateFunction(t.Context(), g, nil))
 	for i := range 120 {
@@ -46,7 +44,7 @@ func TestPlansFindTheSameRows(t *testing.T) {
 	t.Parallel()
 	s := mix(t)
 	ctx := t.Context()
-	some := func(most int) {
+	some := func(most int) { // so few are not taken in the background
 		more, err := s.indexRows(ctx, 1, most)
 		if must(t, err); !more {
 			t.Errorf("no row is left to be indexed")
@@ -81,7 +79,8 @@ func TestPlansFindTheSameRows(t *testing.T) {
 				e.CreatedAt, e.RequestPath, e.Duration = time.UnixMilli(1_700_020_000_000+int64(i)*50_000), fmt.Sprint("/many/", i), float64(i%7)/5
 				must(t, s.AppendExecution(ctx, e))
 			}
-			some(100)
+			_, err := s.indexRows(ctx, 1, 100) // there may be none: so many are taken in the background
+			must(t, err)
 		}},
 		{"all of them indexed", func() { s.indexAll(t) }},
 	} {
@@ -293,7 +292,7 @@ func TestSpansHoldWhatIsInThem(t *testing.T) {
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
 		e := sample("e5", s.f)
 		e.Deployment, e.CreatedAt = "c", base
-		return errors.Join(addExecution(ctx, t, e, executionArgs(e)), fail)
+		return errors.Join(addExecution(ctx, t, newRecord(e)), fail)
 	})
 	if !errors.Is(err, fail) {
 		t.Errorf("write() = %v", err)

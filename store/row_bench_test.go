@@ -32,14 +32,13 @@ func BenchmarkIndexes(b *testing.B) {
 			_, err := bare.writer.tx.conn.ExecContext(b.Context(), strings.Join(statements, ";"))
 			must(b, err)
 			full, _ := benchStore(b)
-			bare.stop() // nothing happens in the background
-			full.stop()
-			bare.done.Wait()
-			full.done.Wait()
 			var without, with, behind []float64
 			for b.Loop() {
 				without = append(without, batchCost(b, bare, f, row.shape))
 				with = append(with, batchCost(b, full, f, row.shape))
+				// Before there are so many that they would be taken in the background.
+				_, err := bare.indexRows(b.Context(), behindRows, behindRows)
+				must(b, err)
 				before := cpu(b)
 				more, err := full.indexRows(b.Context(), behindRows, behindRows)
 				if must(b, err); more {
@@ -70,7 +69,7 @@ func batchCost(b *testing.B, s *Store, f *flint.Function, shape func(*flint.Exec
 	before := cpu(b)
 	must(b, s.write(b.Context(), func(ctx context.Context, t *tx) error {
 		for _, e := range all {
-			if err := addExecution(ctx, t, e, executionArgs(e)); err != nil {
+			if err := addExecution(ctx, t, newRecord(e)); err != nil {
 				return err
 			}
 		}
