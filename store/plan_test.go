@@ -187,7 +187,7 @@ func comparePlans(t *testing.T, s *bundle, state string) {
 			{Orders: append(by("$createdAt", true), by("$id", false)...), Cursor: "e060", Limit: 7},
 			{Limit: 2, Offset: 1 << 62},
 		} {
-			if (i+j)%23 != 0 && len(f) > 0 { // each condition with some of the lists, each list with some conditions
+			if (i+j)%61 != 0 && len(f) > 0 { // each condition with some of the lists, each list with some conditions
 				continue
 			}
 			l.Filters = f
