@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -65,4 +66,20 @@ func TestExecutionsHaveReceipts(t *testing.T) {
 	}
 	_, err = s.ExecutionByID(ctx, "other", e.ID)
 	wantErr(t, "execution of another project", err, flint.ErrExecutionNotFound)
+}
+
+// BenchmarkReceipts is what a receipt adds to a row. It writes to two stores in turn, so that whatever else the machine
+// does meets both; the lower quartiles are reported.
+func BenchmarkReceipts(b *testing.B) {
+	one, f := benchStore(b)
+	two, _ := benchStore(b)
+	var without, with []float64
+	for b.Loop() {
+		without = append(without, batchCost(b, one, f, func(e *flint.Execution) { e.Receipt = nil }))
+		with = append(with, batchCost(b, two, f, func(*flint.Execution) {}))
+	}
+	slices.Sort(without)
+	slices.Sort(with)
+	b.ReportMetric(without[len(without)/4], "without-cpu-µs/row")
+	b.ReportMetric(with[len(with)/4], "with-cpu-µs/row")
 }
