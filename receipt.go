@@ -21,4 +21,4 @@ type Receipt struct {
 }
 
 // Cold reports whether the call waited for the start of a worker.
-func (r *Receipt) Cold() bool { return r.ColdStart > 0 }
+func (r Receipt) Cold() bool { return r.ColdStart > 0 }

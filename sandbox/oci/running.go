@@ -208,6 +208,9 @@ func (s *running) Usage() sandbox.Usage {
 	}
 }
 
+// ResetPeak lets Usage tell the most memory since now, where control groups can.
+func (s *running) ResetPeak() bool { return s.group.ResetPeak() }
+
 // Close ends the tree and gives back what it held.
 func (s *running) Close() error {
 	s.over.Do(func() { s.errEnd = s.release() })
