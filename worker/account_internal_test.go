@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"os"
 	"testing"
 	"time"
 
@@ -134,4 +135,24 @@ func TestToll(t *testing.T) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
+}
+
+// BenchmarkAccount is what a call pays for its account: with readings of its own, and when there are too many calls for
+// that. The control group is left out.
+func BenchmarkAccount(b *testing.B) {
+	pid := os.Getpid()
+	b.Run("read", func(b *testing.B) {
+		a, now := &account{box: &metered{used: sandbox.Usage{PeakMemory: 1}}, pid: pid}, time.Now()
+		for b.Loop() {
+			now = now.Add(time.Second)
+			a.end(a.begin(now), now, true)
+		}
+	})
+	b.Run("rationed", func(b *testing.B) {
+		a, now := &account{box: &metered{used: sandbox.Usage{PeakMemory: 1}}, pid: pid}, time.Now()
+		for b.Loop() {
+			now = now.Add(50 * time.Microsecond)
+			a.end(a.begin(now), now, true)
+		}
+	})
 }
