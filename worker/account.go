@@ -18,8 +18,11 @@ import (
 // at its end; beyond that the newest reading is carried on by the time that the worker has been busy since, at the rate at
 // which it used processors before.
 //
-// Processor time is the worker's process by its own clock, which is exact, and on top of it what the control group has
-// counted beyond that: other processes of the worker, to a tick of the kernel.
+// Processor time is that of the worker's process by its own clock, and on top of it what the control group has counted
+// beyond that: the worker's other processes. The kernel adds the time of a thread that runs when it stops running, or at the
+// next tick. A worker may still be running when its answer is here, so that a reading then can miss all of a short call.
+// Therefore a short call that the worker had alone is looked at once more when its caller has the answer, and when that
+// shows much less than the worker has used before, it gets what the worker uses in such a time.
 type account struct {
 	box sandbox.Sandbox
 	pid int // of the process that speaks with us; 0: not known
@@ -36,18 +39,22 @@ type account struct {
 	beside  time.Duration      // the most that the control group was ever ahead of it
 	cpu     time.Duration      // both together
 	looked  time.Duration      // how long the worker had been busy then
+	unseen  time.Duration      // of that since the reading before, what it did not show as used
 	peak    int64
 	partial bool // the peak is that of a part of the worker's life
 	slow    bool // readings are expensive here
 
 	// Processor time for busy time, older readings counting less.
 	used, during float64
+	before       float64 // the one divided by the other before the newest reading that a call needed
 }
 
 const (
 	readingEvery     = 2 * time.Millisecond  // on average, when there are many calls
 	slowReadingEvery = 50 * time.Millisecond // without control groups: memory is in a file that is long
 	readingBurst     = 50                    // readings that may come at once after a while without
+	shortCall        = 10 * time.Millisecond // no longer than a few ticks
+	fading           = 0.875                 // what remains of the weight of older readings
 )
 
 // mark is where an account stood when a call began.
@@ -64,6 +71,8 @@ type usage struct {
 	cpu                        time.Duration
 	peak                       int64
 	shared, estimated, partial bool
+	run                        time.Duration
+	unsure                     bool // it was short, and may not have been added up when it was looked at
 }
 
 // begin opens the account of a call.
@@ -94,20 +103,43 @@ func (a *account) end(m mark, now time.Time, gone bool) usage {
 	}
 	u := usage{
 		cpu: max(0, a.estimate()-m.cpu), peak: a.peak,
-		shared: m.shared || a.begun != m.begun, estimated: !m.exact || !exact, partial: a.partial,
+		shared: m.shared || a.begun != m.begun, estimated: !m.exact || !exact, partial: a.partial, run: now.Sub(m.at),
 	}
 	if u.estimated {
-		u.cpu = min(u.cpu, now.Sub(m.at)*time.Duration(runtime.NumCPU()))
+		u.cpu = u.bound(u.cpu)
 	}
 	if a.cpu == 0 {
 		u.cpu = -1
 	}
+	u.unsure = u.run < shortCall && u.cpu >= 0 && !u.shared && !u.estimated && gone && !a.over
 	if u.peak == 0 {
 		u.peak, u.partial = -1, true
 	}
 	if gone {
 		a.calls--
 	}
+	return u
+}
+
+// bound is what a call can have used at most.
+func (u usage) bound(cpu time.Duration) time.Duration {
+	return min(cpu, u.run*time.Duration(runtime.NumCPU()))
+}
+
+// again looks once more at a call that was short.
+func (a *account) again(m mark, u usage, now time.Time) usage {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	rate := a.before
+	if a.calls == 0 && a.begun == m.begun && !a.over && a.afford(now) {
+		a.pass(now)
+		a.look()
+		u.cpu = max(u.cpu, u.bound(a.cpu-m.cpu))
+	}
+	if usual := time.Duration(float64(u.run) * rate); u.cpu < usual/2 {
+		u.cpu, u.estimated = u.bound(usual), true
+	}
+	u.unsure = false
 	return u
 }
 
@@ -185,8 +217,16 @@ func (a *account) look() {
 		a.peak = peak
 	}
 	if busy := a.busy - a.looked; busy > 0 {
-		a.used = a.used/2 + grown.Seconds()
-		a.during = a.during/2 + busy.Seconds()
+		if a.during > 0 {
+			a.before = a.used / a.during
+		}
+		a.used = a.used*fading + grown.Seconds()
+		a.during = a.during*fading + busy.Seconds()
+		a.unseen = max(0, busy-grown)
+	} else { // nobody called meanwhile: what was used before is added up
+		late := min(grown, a.unseen)
+		a.used += late.Seconds()
+		a.unseen -= late
 	}
 	a.looked = a.busy
 }

@@ -32,6 +32,7 @@ func (m *metered) ResetPeak() bool {
 
 func same(t *testing.T, what string, got, want usage) {
 	t.Helper()
+	got.run, got.unsure = 0, false
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(usage{})); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", what, diff)
 	}
@@ -105,6 +106,40 @@ func TestAccountIsRationed(t *testing.T) {
 	}
 	if sum < calls*cost*99/100 || sum > calls*cost*101/100 {
 		t.Errorf("the calls have used %v together, want %v", sum, calls*cost)
+	}
+}
+
+// TestAccountOfShortCalls has the kernel add up what calls used after their end.
+func TestAccountOfShortCalls(t *testing.T) {
+	t.Parallel()
+	const calls, long, cost = 40, time.Millisecond, 600 * time.Microsecond
+	box := &metered{used: sandbox.Usage{CPU: time.Second, PeakMemory: 500}}
+	now := time.Unix(1000, 0)
+	a := &account{box: box}
+	for i := range calls {
+		now = now.Add(time.Second)
+		m := a.begin(now)
+		u := a.end(m, now.Add(long), true)
+		if i%2 == 0 { // before the caller looks
+			box.used.CPU += cost
+		}
+		u = a.again(m, u, now.Add(2*long))
+		if i%2 != 0 {
+			box.used.CPU += cost
+		}
+		if i%2 == 0 && (u.cpu != cost || u.estimated) {
+			t.Errorf("call %d: %+v, want %v", i, u, cost)
+		}
+		if i%2 != 0 && (u.cpu < cost*8/10 || u.cpu > cost*12/10 || !u.estimated) {
+			t.Errorf("call %d: %+v, want about %v", i, u, cost)
+		}
+	}
+	box.used.CPU += time.Hour // by nobody's call
+	m := a.begin(now.Add(time.Minute))
+	box.used.CPU += cost
+	u := a.end(m, now.Add(time.Minute+long), true)
+	if u = a.again(m, u, now.Add(time.Minute+long)); u.cpu != cost {
+		t.Errorf("after a time without calls: %+v", u)
 	}
 }
 

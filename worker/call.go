@@ -69,6 +69,9 @@ func (c *call) settle(gone bool) {
 
 // receipt is what the call took, once it is settled. The lock is held.
 func (c *call) receipt() flint.Receipt {
+	if c.usage.unsure {
+		c.usage = c.worker.account.again(c.mark, c.usage, time.Now())
+	}
 	return flint.Receipt{
 		Queue: c.waited.queue, ColdStart: c.waited.start, Run: c.run, RequestBytes: c.sent, ResponseBytes: c.received,
 		CPU: c.usage.cpu, PeakMemory: c.usage.peak, Shared: c.usage.shared, Estimated: c.usage.estimated, PeakOfStart: !c.usage.partial,
