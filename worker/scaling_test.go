@@ -50,7 +50,10 @@ func TestWarmWorkersAreKept(t *testing.T) {
 	b := setup(t, 10, func(c *worker.Config) { c.KeepAlive = time.Millisecond })
 	run(t, b)
 	b.pool.Adopt(b.of("p", "f", flint.Scaling{MinWarm: 2}))
-	waitFor(t, "two warm workers", func() bool { return liveLoaded(b) == 2 && b.adapter.loads.Load() == 2 })
+	waitFor(t, "two warm workers", func() bool {
+		_, ready := b.pool.Known("p", "f") // one of them is
+		return ready && liveLoaded(b) == 2 && b.adapter.loads.Load() == 2
+	})
 	target := b.of("p", "f", flint.Scaling{MinWarm: 2})
 	resp, _, err := b.get(t.Context(), target, "/", nil)
 	if err != nil || resp.Output().Receipt.Cold() {
