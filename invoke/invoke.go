@@ -3,7 +3,7 @@
 // schedules and events are thin fronts to it.
 //
 // Invariants:
-//   - A synchronous call touches SQL once, to insert its record, and is answered after that record is durable.
+//   - A synchronous call touches SQL once, to insert its record, and is answered after that record outlives the process.
 //   - An asynchronous call is a row before anyone is told of it; it is attempted at most once, and a row that lost its
 //     owner ends with a reason.
 //   - The deadline of a call is set here and nowhere below.
@@ -199,7 +199,6 @@ type attempt struct {
 	headers   []flint.Header // after the contract's rules
 	cause     error          // why the function did not answer
 	begun     time.Time
-	expected  bool            // the store awaits its record
 	ctx       context.Context //nolint:containedctx // the call's own deadline; ends with the attempt
 	cancel    context.CancelFunc
 }
@@ -225,13 +224,8 @@ func (i *Invoker) attempt(ctx context.Context, t *target, c *Call) (*attempt, er
 	var limit *deadline
 	a.ctx, limit = i.deadline(ctx, t.function, c.async)
 	a.cancel, request.Begun = limit.stop, limit.run
-	if !c.async {
-		i.config.Store.Expect(1)
-		a.expected = true
-	}
 	response, output, err := i.config.Pool.Do(a.ctx, t.worker, request)
 	if refused(err) {
-		i.arrived(a)
 		a.cancel()
 		return nil, err
 	}
@@ -346,16 +340,7 @@ func (a *attempt) record() context.Context { return context.WithoutCancel(a.ctx)
 // append writes the record of a synchronous call.
 func (i *Invoker) append(a *attempt, record func(context.Context, *flint.Execution) error) error {
 	a.execution.ResponseHeaders = storedHeaders(a.headers)
-	i.arrived(a)
 	return record(a.record(), a.execution)
-}
-
-// arrived takes back the announcement of a record.
-func (i *Invoker) arrived(a *attempt) {
-	if a.expected {
-		a.expected = false
-		i.config.Store.Expect(-1)
-	}
 }
 
 // finished counts and logs a finished call.

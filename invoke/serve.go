@@ -60,7 +60,7 @@ func (i *Invoker) serveStream(a *attempt, piece []byte, w http.ResponseWriter) {
 		}
 		piece, err = a.next()
 	}
-	recordErr := i.append(a, i.config.Store.AppendExecution)
+	recordErr := i.append(a, i.config.Store.KeepExecution)
 	if recordErr != nil {
 		i.config.Logger.Error("execution not recorded", errAttr(recordErr))
 	}
@@ -72,7 +72,7 @@ func (i *Invoker) serveStream(a *attempt, piece []byte, w http.ResponseWriter) {
 
 // serveWhole writes an answer that is complete, after its record.
 func (i *Invoker) serveWhole(a *attempt, body []byte, w http.ResponseWriter, page Page) error {
-	if err := i.append(a, i.config.Store.AppendExecution); err != nil {
+	if err := i.append(a, i.config.Store.KeepExecution); err != nil {
 		return err
 	}
 	i.finished(a)

@@ -70,6 +70,7 @@ type place struct {
 // RecentExecutions returns the newest executions of a function, or of a whole project when function is empty, newest
 // first. It looks into each function's own index.
 func (s *Store) RecentExecutions(ctx context.Context, project flint.ProjectID, function flint.FunctionID, limit int) ([]*flint.Execution, error) {
+	s.records.settle(ctx)
 	owners := map[int64]flint.FunctionID{}
 	if err := s.each(ctx, "select uid, id from functions where project = $1 and ($2 = '' or id = $2)", []any{string(project), string(function)}, func(r scanner) error {
 		var uid int64
@@ -123,6 +124,7 @@ func newest(found []place, limit int) []place {
 
 // ExecutionByID returns an execution of any function of a project, or ErrExecutionNotFound.
 func (s *Store) ExecutionByID(ctx context.Context, project flint.ProjectID, id flint.ExecutionID) (*flint.Execution, error) {
+	s.records.settle(ctx)
 	var function flint.FunctionID
 	err := s.one(ctx, "select f.id from executions t join functions f on f.uid = t.owner where t.id = $1 and f.project = $2", []any{string(id), string(project)},
 		func(r scanner) error { return r.Scan(&function) })

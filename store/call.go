@@ -34,7 +34,7 @@ func (s *Store) EnqueueExecution(ctx context.Context, e *flint.Execution, c *Que
 	if err != nil {
 		return fmt.Errorf("encode headers: %w", err)
 	}
-	row := executionArgs(e)
+	row := newRecord(e)
 	due := e.CreatedAt
 	if e.Status == flint.ExecutionScheduled {
 		due = e.ScheduledAt
@@ -45,7 +45,7 @@ func (s *Store) EnqueueExecution(ctx context.Context, e *flint.Execution, c *Que
 	}
 	jwt := s.sealed(c.UserJWT, "call", string(e.ID))
 	return s.writer.do(ctx, &job{durable: true, run: func(ctx context.Context, t *tx) error {
-		if err := addExecution(ctx, t, e, row); err != nil {
+		if err := addExecution(ctx, t, row); err != nil {
 			return err
 		}
 		if err := t.exec(ctx, `insert into calls (id, owner, due_at, lease_node, lease_until, attempt)

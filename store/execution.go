@@ -116,19 +116,11 @@ const insertExecution = `insert into executions (owner, id, created_at, updated_
 	scheduled_at, permissions, headers, logs, errors, receipt)
 	values ((select uid from functions where project = $1 and id = $2 and born_at <= $3), $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`
 
-func executionArgs(e *flint.Execution) []any {
-	stamp(&e.CreatedAt, &e.UpdatedAt)
-	return []any{
-		string(e.Project), string(e.Function), e.CreatedAt.UnixMilli(), string(e.ID), e.CreatedAt.UnixMilli(), e.UpdatedAt.UnixMilli(), string(e.Deployment),
-		string(e.Trigger), string(e.Status), e.RequestMethod, e.RequestPath, int64(e.StatusCode), e.Duration, millis(e.ScheduledAt),
-		lines(e.Permissions), encodeHeaders(e.RequestHeaders, e.ResponseHeaders), e.Logs, e.Errors, encodeReceipt(e.Receipt),
-	}
-}
-
-func addExecution(ctx context.Context, t *tx, e *flint.Execution, args []any) error {
-	err := t.cover(ctx, spanOf(e), millis(e.CreatedAt))
+func addExecution(ctx context.Context, t *tx, r executionRecord) error {
+	span, at := r.span()
+	err := t.cover(ctx, span, at)
 	if err == nil {
-		err = t.exec(ctx, insertExecution, args...)
+		err = t.exec(ctx, insertExecution, r...)
 	}
 	if isMissingOwner(err) {
 		return flint.ErrFunctionNotFound
@@ -136,23 +128,35 @@ func addExecution(ctx context.Context, t *tx, e *flint.Execution, args []any) er
 	return err
 }
 
-// Expect announces n appends, or takes an announcement back when n is negative. Announced rows share commits with those
-// that come at the same time; an append that was not announced is only less well served. An announcement is taken back
-// before the append itself.
-func (s *Store) Expect(n int) { s.writer.expected.Add(int64(n)) }
+// KeepExecution adds the record of an execution that ended. When it returns nil the record outlives the process, and
+// every read that begins later finds it. It does not wait for the database as a rule, and does not say when the function
+// has been deleted meanwhile: its executions go with it.
+func (s *Store) KeepExecution(ctx context.Context, e *flint.Execution) error {
+	r := newRecord(e)
+	if s.records.add(r) {
+		return nil
+	}
+	if err := s.appendExecution(ctx, r); !errors.Is(err, flint.ErrFunctionNotFound) {
+		return err
+	}
+	return nil
+}
 
-// AppendExecution adds the record of an execution that ended. When it returns nil the row outlives the process. An
+// AppendExecution adds the record of an execution that ended. When it returns nil the row is in the database. An
 // execution of a function that was deleted while it ran is ErrFunctionNotFound.
 func (s *Store) AppendExecution(ctx context.Context, e *flint.Execution) error {
-	args := executionArgs(e)
-	return s.writer.do(ctx, &job{single: true, run: func(ctx context.Context, t *tx) error { return addExecution(ctx, t, e, args) }})
+	return s.appendExecution(ctx, newRecord(e))
+}
+
+func (s *Store) appendExecution(ctx context.Context, r executionRecord) error {
+	return s.writer.do(ctx, &job{single: true, run: func(ctx context.Context, t *tx) error { return addExecution(ctx, t, r) }})
 }
 
 // RecordExecution adds the record of an execution that ended, like AppendExecution, and the event of its creation.
 func (s *Store) RecordExecution(ctx context.Context, e *flint.Execution) error {
-	args := executionArgs(e)
+	r := newRecord(e)
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
-		if err := addExecution(ctx, t, e, args); err != nil {
+		if err := addExecution(ctx, t, r); err != nil {
 			return err
 		}
 		return s.executionEvent(ctx, t, e, "create")
@@ -163,6 +167,7 @@ const readExecution = "select " + executionColumns + " from executions t where "
 
 // Execution returns an execution of a function or ErrExecutionNotFound.
 func (s *Store) Execution(ctx context.Context, project flint.ProjectID, function flint.FunctionID, id flint.ExecutionID) (e *flint.Execution, err error) {
+	s.records.settle(ctx)
 	err = s.one(ctx, readExecution, []any{string(project), string(function), string(id)}, func(r scanner) (err error) {
 		e, err = executionRow(project, function)(r)
 		return err
@@ -198,6 +203,7 @@ func executionColumn(attribute string) (column, bool) {
 // Executions returns the executions of a function that l asks for, and how many there are. Besides the attributes that
 // clients may name, a condition may say that "$permissions" contains an exact permission.
 func (s *Store) Executions(ctx context.Context, project flint.ProjectID, function flint.FunctionID, l flint.List) ([]*flint.Execution, int, error) {
+	s.records.settle(ctx)
 	return s.executionLister(project, function, l).read(ctx)
 }
 
@@ -227,6 +233,7 @@ func (s *Store) executionLister(project flint.ProjectID, function flint.Function
 // DeleteExecution removes an execution, and with it the call if it is only scheduled: ErrExecutionInProgress while it
 // waits or runs.
 func (s *Store) DeleteExecution(ctx context.Context, project flint.ProjectID, function flint.FunctionID, id flint.ExecutionID) error {
+	s.records.settle(ctx)
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
 		var e *flint.Execution
 		found, err := t.one(ctx, readExecution, []any{string(project), string(function), string(id)}, func(r scanner) (err error) {

@@ -207,7 +207,7 @@ func TestSpansHoldWhatIsInThem(t *testing.T) {
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
 		e := sample("e5", s.f)
 		e.Deployment, e.CreatedAt = "c", base
-		return errors.Join(addExecution(ctx, t, e, executionArgs(e)), fail)
+		return errors.Join(addExecution(ctx, t, newRecord(e)), fail)
 	})
 	if !errors.Is(err, fail) {
 		t.Errorf("write() = %v", err)

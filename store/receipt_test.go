@@ -35,6 +35,21 @@ func TestReceiptsAreKept(t *testing.T) {
 	}
 }
 
+// TestRecordsOfTheVersionBefore reads what a node without receipts left in its journal.
+func TestRecordsOfTheVersionBefore(t *testing.T) {
+	t.Parallel()
+	want := newRecord(sample("e1", &flint.Function{Project: "p", ID: "f"}))
+	former := encodeRecord(nil, want[:formerColumns])
+	former[0] = formerFormat
+	got := value[executionRecord](t)(decodeRecord(former))
+	want[formerColumns] = ""
+	diff(t, "the record", got, want)
+	former[1]++
+	if _, err := decodeRecord(former); err == nil {
+		t.Error("a record with too many columns was read")
+	}
+}
+
 func TestExecutionsHaveReceipts(t *testing.T) {
 	t.Parallel()
 	s, ctx := setup(t), t.Context()

@@ -32,3 +32,23 @@ func BenchmarkRecord(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkKeep is the processor time of a record that is stored behind its caller.
+func BenchmarkKeep(b *testing.B) {
+	s, f := benchStore(b)
+	rows := make([]*flint.Execution, b.N)
+	for i := range rows {
+		rows[i] = sample(flint.NewID(), f)
+		rows[i].RequestMethod, rows[i].RequestPath = "GET", "/"
+	}
+	b.ResetTimer()
+	before := cpu(b)
+	for i, e := range rows {
+		must(b, s.KeepExecution(b.Context(), e))
+		if i%recordBatch == 0 {
+			s.records.settle(b.Context())
+		}
+	}
+	s.records.settle(b.Context())
+	b.ReportMetric(float64((cpu(b)-before).Microseconds())/float64(b.N), "cpu-µs/row")
+}

@@ -7,8 +7,9 @@
 // Work that outlives its caller, a build or an asynchronous execution, has an owner: a node with a lease and a fencing
 // number that grows with every claim. A result that carries an old number changes nothing.
 //
-// One goroutine removes what deleted functions leave behind, one copies the log of commits into the database;
-// [Store.Close] waits for both, and for the writes that were accepted.
+// One goroutine stores the records of calls behind their callers (records.go), one removes what deleted functions leave
+// behind, one copies the log of commits into the database; [Store.Close] waits for them, and for the writes that were
+// accepted.
 package store
 
 import (
@@ -49,18 +50,19 @@ type Change struct {
 
 // Store is the database. It is safe for concurrent use.
 type Store struct {
-	config Config
-	log    *slog.Logger
-	seal   cipher.AEAD
-	read   *sql.DB
-	hot    map[string]*sql.Stmt // prepared reads; never written after Open
-	warm   statements           // those of lists
-	writer *writer
-	copier *sql.DB       // copies the log of commits
-	sweep  chan struct{} // rung when there is something to remove
-	stop   context.CancelFunc
-	done   sync.WaitGroup
-	closed atomic.Bool
+	config  Config
+	log     *slog.Logger
+	seal    cipher.AEAD
+	read    *sql.DB
+	hot     map[string]*sql.Stmt // prepared reads; never written after Open
+	warm    statements           // those of lists
+	writer  *writer
+	records *records
+	copier  *sql.DB       // copies the log of commits
+	sweep   chan struct{} // rung when there is something to remove
+	stop    context.CancelFunc
+	done    sync.WaitGroup
+	closed  atomic.Bool
 }
 
 var errClosed = errors.New("the store is closed")
@@ -96,6 +98,10 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err := s.prepare(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	if s.records, err = openRecords(ctx, c.Path+".records", s.writer, s.log); err != nil {
+		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.Close())
+	}
+	s.done.Go(func() { s.records.run(run) })
 	s.done.Go(func() { s.sweepBuried(run) })
 	s.copier = openCheckpointer(c.Path)
 	s.done.Go(func() { s.checkpoint(run, s.copier) })
@@ -125,8 +131,11 @@ func (s *Store) Close() error {
 	s.stop()
 	s.done.Wait()
 	var err error
+	if s.records != nil {
+		err = s.records.close()
+	}
 	if s.copier != nil {
-		err = s.copier.Close()
+		err = errors.Join(err, s.copier.Close())
 	}
 	err = errors.Join(err, s.writer.close())
 	for _, stmt := range s.hot {

@@ -228,7 +228,7 @@ func TestKilledProcessLosesNothingAcknowledged(t *testing.T) {
 		if err != nil {
 			t.Fatalf("acknowledged %s is gone: %v", line, err)
 		}
-		if want := map[string]flint.ExecutionStatus{"append": "completed", "queue": "waiting"}[kind]; e.Status != want {
+		if want := map[string]flint.ExecutionStatus{"append": "completed", "keep": "completed", "queue": "waiting"}[kind]; e.Status != want {
 			t.Fatalf("%s has status %s, want %s", line, e.Status, want)
 		}
 	}
@@ -256,7 +256,10 @@ func appendUntilKilled(path string) {
 			for {
 				e := &flint.Execution{Project: "p", Function: "f", ID: flint.ExecutionID(flint.NewID()), Status: flint.ExecutionCompleted, Logs: "x"}
 				kind, write := "append", s.AppendExecution
-				if i == 0 {
+				switch {
+				case i > 3:
+					kind, write = "keep", s.KeepExecution
+				case i == 0:
 					kind, write = "queue", func(ctx context.Context, e *flint.Execution) error {
 						return s.EnqueueExecution(ctx, e, &QueuedCall{Body: []byte("b")})
 					}

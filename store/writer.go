@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"flint"
 )
@@ -47,11 +46,6 @@ type writer struct {
 	rows atomic.Int64  // written since the log was last copied
 	full chan struct{} // capacity 1: there are many
 
-	expected atomic.Int64  // appends that have been announced
-	last     time.Time     // when the last job came; under mu
-	gap      time.Duration // between jobs, lately; under mu
-	enough   chan struct{} // capacity 1: the leader need not gather any longer
-
 	// Only the leader touches these.
 	tx    tx
 	power bool // commits survive the loss of power at the moment
@@ -60,7 +54,7 @@ type writer struct {
 
 func newWriter(db *sql.DB, conn *sql.Conn) *writer {
 	return &writer{
-		db: db, tx: tx{conn: conn, stmts: map[string]*sql.Stmt{}, spans: map[spanKey]span{}}, slots: make(chan struct{}, writeQueue), idle: make(chan struct{}), enough: make(chan struct{}, 1), full: make(chan struct{}, 1),
+		db: db, tx: tx{conn: conn, stmts: map[string]*sql.Stmt{}, spans: map[spanKey]span{}}, slots: make(chan struct{}, writeQueue), idle: make(chan struct{}), full: make(chan struct{}, 1),
 		batch: make([]*job, 0, writeBatch),
 	}
 }
@@ -105,26 +99,17 @@ func (w *writer) do(ctx context.Context, j *job) error {
 
 // join queues a job and reports whether its caller leads.
 func (w *writer) join(j *job) (lead bool, err error) {
-	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
 		return false, flint.ErrShuttingDown.Because(errClosed)
 	}
-	w.gap += (min(now.Sub(w.last), 8*gatherGap) - w.gap) / 8
-	w.last = now
 	if !w.busy {
 		w.busy, j.taken = true, true
 		return true, nil
 	}
 	j.wake = make(chan bool, 1)
 	w.queue = append(w.queue, j)
-	if len(w.queue) >= gatherBatch {
-		select {
-		case w.enough <- struct{}{}:
-		default:
-		}
-	}
 	return false, nil
 }
 
@@ -144,40 +129,8 @@ func (w *writer) leave(j *job) bool {
 	return true
 }
 
-// A commit costs as much as several rows. When rows come quickly and more have been announced, the leader waits a moment
-// for them.
-const (
-	gatherGap   = 400 * time.Microsecond // rows that come more slowly than this are not waited for
-	gatherTime  = time.Millisecond       // the longest wait
-	gatherBatch = 32                     // rows that are worth a commit
-	gatherFrom  = 4                      // announced rows that are worth waiting for
-)
-
-// gather waits for announced rows if they are worth it.
-func (w *writer) gather() {
-	w.mu.Lock()
-	queued, gap := int64(len(w.queue)), w.gap
-	w.mu.Unlock()
-	if gap > gatherGap || queued >= gatherBatch || w.expected.Load() < gatherFrom {
-		return
-	}
-	select {
-	case <-w.enough: // of an earlier batch
-	default:
-	}
-	timer := time.NewTimer(min(gatherTime, gap*gatherBatch/2))
-	defer timer.Stop()
-	select {
-	case <-w.enough:
-	case <-timer.C:
-	}
-}
-
 // lead commits one batch: the leader's job and those that wait. Then somebody else leads, or nobody.
 func (w *writer) lead(ctx context.Context, j *job) {
-	if j.single {
-		w.gather()
-	}
 	w.mu.Lock()
 	n := min(len(w.queue), writeBatch-1)
 	w.batch = append(append(w.batch[:0], j), w.queue[:n]...)

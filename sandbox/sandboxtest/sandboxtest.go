@@ -97,7 +97,7 @@ func (b *buffer) String() string {
 // spec runs a shell script. Its arguments are $1, $2 and so on.
 func (s *suite) spec(script string, args ...string) sandbox.Spec {
 	return sandbox.Spec{
-		ID:   fmt.Sprintf("suite-%d", s.ids.Add(1)),
+		ID:   fmt.Sprintf("suite-%d-%d", os.Getpid(), s.ids.Add(1)), // the suites of other drivers run at the same time
 		Args: append([]string{"sh", "-c", script, "sh"}, args...),
 		Env:  []string{"PATH=/usr/bin:/bin"},
 	}

@@ -1,0 +1,269 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"flint"
+	"flint/internal/journal"
+)
+
+// Records of calls are stored behind their callers. A commit costs more than many rows: whoever waited for one of his
+// own would wait for longer than a short call takes. A record is in the journal before its caller goes on, where it
+// outlives the process, and in the database a moment later, together with those that came meanwhile. Who reads
+// executions waits for that moment, so that nobody can tell.
+//
+// The number of the last batch is stored with its rows: a batch that the journal still has is stored again only if it
+// was not stored before.
+
+const (
+	recordDelay  = 5 * time.Millisecond // how long a record may wait for others
+	recordBatch  = 512                  // records that wait no longer
+	recordRetry  = time.Second          // between attempts while the database cannot be written
+	recordEffort = 10 * time.Second     // for one attempt
+	journalSize  = 4 << 20              // of a batch; what is too much for it is written as everything else is
+)
+
+// records owns the journal. It is safe for concurrent use.
+type records struct {
+	writer *writer
+	log    *slog.Logger
+	begun  chan struct{} // capacity 1: a batch has its first record
+	hurry  chan struct{} // capacity 1: somebody waits for it, or it is large
+
+	unstored atomic.Int64 // records that are not in the database yet
+	failing  atomic.Bool  // the database cannot be written at the moment
+
+	mu      sync.Mutex
+	journal *journal.Journal // nil: there is none
+	buffer  []byte
+	rows    []executionRecord // of the batch that takes records
+	stored  chan struct{}     // closed when that batch has been stored, or could not be
+	before  chan struct{}     // the same of the one before it
+}
+
+// openRecords stores what an earlier process left in its journal and begins a new one. Without a journal, which other
+// processes or the file system may be the reason of, records are written as everything else is.
+func openRecords(ctx context.Context, name string, w *writer, log *slog.Logger) (*records, error) {
+	r := &records{writer: w, log: log, begun: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
+	j, err := journal.Open(name, journalSize)
+	if err != nil {
+		level := slog.LevelWarn
+		if errors.Is(err, journal.ErrInUse) {
+			level = slog.LevelDebug
+		}
+		log.Log(ctx, level, "no journal: every call waits for a commit of its own", slog.String("err", err.Error()))
+		return r, nil
+	}
+	last, err := r.replay(ctx, j.Found())
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("journal %s: %w", name, err), j.Close())
+	}
+	j.Begin(last + 1)
+	r.journal, r.stored = j, make(chan struct{})
+	return r, nil
+}
+
+const lastRecords = "select value from meta where name = 'records'"
+
+// replay stores the batches that the database does not have, and returns the highest number of all.
+func (r *records) replay(ctx context.Context, found []journal.Batch) (last uint64, err error) {
+	err = r.writer.do(ctx, &job{run: func(ctx context.Context, t *tx) error {
+		_, err := t.one(ctx, lastRecords, nil, func(s scanner) error { return s.Scan(&last) })
+		return err
+	}})
+	if err != nil {
+		return 0, err
+	}
+	for _, b := range found {
+		if b.Number <= last {
+			continue
+		}
+		rows := make([]executionRecord, 0, len(b.Entries))
+		for _, entry := range b.Entries {
+			row, err := decodeRecord(entry)
+			if err != nil {
+				return 0, err
+			}
+			rows = append(rows, row)
+		}
+		if err := r.write(ctx, b.Number, rows); err != nil {
+			return 0, err
+		}
+		r.log.InfoContext(ctx, "stored what a killed process had accepted", slog.Int("executions", len(rows)))
+		last = b.Number
+	}
+	return last, nil
+}
+
+// add accepts a record, if there is a journal with room for it.
+func (r *records) add(row executionRecord) bool {
+	r.mu.Lock()
+	if r.journal == nil {
+		r.mu.Unlock()
+		return false
+	}
+	r.buffer = encodeRecord(r.buffer[:0], row)
+	taken := r.journal.Append(r.buffer)
+	if taken {
+		r.rows = append(r.rows, row)
+		r.unstored.Add(1)
+	}
+	if cap(r.buffer) > 1<<18 {
+		r.buffer = nil
+	}
+	n := len(r.rows)
+	r.mu.Unlock()
+	switch {
+	case !taken || n == recordBatch:
+		ring(r.hurry)
+	case n == 1:
+		ring(r.begun)
+	}
+	return taken
+}
+
+func ring(bell chan struct{}) {
+	select {
+	case bell <- struct{}{}:
+	default:
+	}
+}
+
+// settle returns when all records that were accepted before are in the database. While it cannot be written they are
+// not waited for.
+func (r *records) settle(ctx context.Context) {
+	if r.unstored.Load() == 0 || r.failing.Load() {
+		return
+	}
+	r.mu.Lock()
+	stored := r.stored
+	if len(r.rows) == 0 {
+		stored = r.before
+	}
+	r.mu.Unlock()
+	if stored == nil {
+		return
+	}
+	ring(r.hurry)
+	select {
+	case <-stored:
+	case <-ctx.Done():
+	}
+}
+
+// run stores batches until ctx ends, and then what is left.
+func (r *records) run(ctx context.Context) {
+	timer := time.NewTimer(recordDelay)
+	defer timer.Stop()
+	for {
+		select {
+		case <-r.begun:
+		case <-ctx.Done():
+			r.store(ctx)
+			return
+		}
+		timer.Reset(recordDelay)
+		select {
+		case <-timer.C:
+		case <-r.hurry:
+		case <-ctx.Done():
+		}
+		r.store(ctx)
+	}
+}
+
+// store ends the batch that takes records and writes it, however long that takes while ctx lasts.
+func (r *records) store(ctx context.Context) {
+	r.mu.Lock()
+	if len(r.rows) == 0 {
+		r.mu.Unlock()
+		return
+	}
+	number := r.journal.Turn()
+	rows := r.rows
+	r.rows = make([]executionRecord, 0, len(rows))
+	r.before, r.stored = r.stored, make(chan struct{})
+	r.mu.Unlock()
+
+	for err := r.write(ctx, number, rows); err != nil; err = r.write(ctx, number, rows) {
+		r.log.ErrorContext(ctx, "records of calls wait: the database cannot be written", slog.Int("executions", len(rows)), slog.String("err", err.Error()))
+		r.giveUp()
+		retry := time.NewTimer(recordRetry)
+		select {
+		case <-retry.C:
+		case <-ctx.Done():
+			retry.Stop()
+			return // the journal has them
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.journal.Drop()
+	r.failing.Store(false)
+	r.unstored.Add(-int64(len(rows)))
+	r.tell()
+}
+
+// giveUp lets those go who wait for records.
+func (r *records) giveUp() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failing.Store(true)
+	r.tell()
+	close(r.stored)
+	r.stored = make(chan struct{})
+}
+
+// tell tells those who wait for the batch before.
+func (r *records) tell() {
+	if r.before != nil {
+		close(r.before)
+		r.before = nil
+	}
+}
+
+// write stores rows with the number of their batch: all of them or none. What belongs to a function that is gone goes
+// with it.
+func (r *records) write(ctx context.Context, number uint64, rows []executionRecord) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordEffort)
+	defer cancel()
+	err := r.writer.do(ctx, &job{run: func(ctx context.Context, t *tx) error {
+		for _, row := range rows {
+			err := addExecution(ctx, t, row)
+			if t.trouble != nil {
+				return err
+			}
+			if err != nil && !errors.Is(err, flint.ErrFunctionNotFound) {
+				r.log.ErrorContext(ctx, "record of a call refused", slog.String("execution_id", row.id()), slog.String("err", err.Error()))
+			}
+		}
+		return t.exec(ctx, "insert into meta (name, value) values ('records', $1) on conflict (name) do update set value = excluded.value",
+			strconv.FormatUint(number, 10))
+	}})
+	if err == nil {
+		r.writer.wrote(len(rows))
+	}
+	return err
+}
+
+// close lets go of the journal after run has ended. Records that were not stored stay in it.
+func (r *records) close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	j := r.journal
+	r.journal = nil
+	switch {
+	case j == nil:
+		return nil
+	case r.unstored.Load() == 0:
+		return j.Remove()
+	}
+	return j.Close()
+}

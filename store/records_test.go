@@ -1,0 +1,202 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"flint"
+)
+
+func everyone(t *testing.T, s *Store) (ids []string) {
+	t.Helper()
+	all, _, err := s.Executions(t.Context(), "p", "f", flint.List{Limit: 5000, Orders: []flint.Order{{Attribute: "$id"}}})
+	must(t, err)
+	for _, e := range all {
+		ids = append(ids, string(e.ID))
+	}
+	return ids
+}
+
+func TestKeptExecutionsAreSeenAtOnce(t *testing.T) {
+	t.Parallel()
+	s, ctx := setup(t), t.Context()
+	var wg sync.WaitGroup
+	for c := range 8 {
+		wg.Go(func() {
+			for i := range 12 {
+				id := fmt.Sprintf("e%d-%d", c, i)
+				e := sample(id, s.f)
+				e.Permissions = []string{`read("user:u")`}
+				must(t, s.KeepExecution(ctx, e))
+				switch i % 4 {
+				case 0:
+					got, err := s.Execution(ctx, "p", "f", flint.ExecutionID(id))
+					must(t, err)
+					if diff := cmp.Diff(e, got); diff != "" {
+						t.Errorf("Execution(%s) (-want +got):\n%s", id, diff)
+					}
+				case 1:
+					rows, total, err := s.Executions(ctx, "p", "f", flint.List{Filters: where("$id", "equal", id)})
+					if must(t, err); len(rows) != 1 || total != 1 {
+						t.Errorf("%d executions %s are listed", len(rows), id)
+					}
+				case 2:
+					recent, err := s.RecentExecutions(ctx, "p", "", 16)
+					if must(t, err); !strings.Contains(ids(recent, func(e *flint.Execution) string { return string(e.ID) }), id) {
+						t.Errorf("execution %s is not among the recent ones", id)
+					}
+				case 3:
+					must(t, s.DeleteExecution(ctx, "p", "f", flint.ExecutionID(id)))
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := len(everyone(t, s.Store)); n != 8*9 {
+		t.Errorf("%d executions, want %d", n, 8*9)
+	}
+	if n := s.records.unstored.Load(); n != 0 {
+		t.Errorf("%d are not stored after a list", n)
+	}
+}
+
+func TestKeptExecutionOfADeletedFunction(t *testing.T) {
+	t.Parallel()
+	s, ctx := setup(t), t.Context()
+	must(t, s.KeepExecution(ctx, sample("e1", s.f)))
+	must(t, s.DeleteFunction(ctx, "p", "f"))
+	late := sample("late", s.f)
+	late.CreatedAt = now().Add(-time.Second)
+	must(t, s.KeepExecution(ctx, late))
+	must(t, s.CreateFunction(ctx, &flint.Function{Project: "p", ID: "f"}, nil))
+	if got := everyone(t, s.Store); got != nil {
+		t.Errorf("the namesake has executions %v", got)
+	}
+}
+
+// TestJournalIsStoredOnce opens what a killed process leaves at different times.
+func TestJournalIsStoredOnce(t *testing.T) {
+	t.Parallel()
+	s, ctx := setup(t), t.Context()
+	reopened := func(what, journal string, want ...string) {
+		t.Helper()
+		path := filepath.Join(t.TempDir(), "flint.db")
+		db := openWriter(s.config.Path)
+		_, err := db.ExecContext(ctx, "vacuum into $1", path)
+		must(t, errors.Join(err, db.Close()))
+		must(t, os.WriteFile(path+".records", []byte(journal), 0o600))
+		for range 2 { // the second finds nothing left
+			again, err := Open(ctx, Config{Path: path, Secret: secret(1)})
+			if err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+			if diff := cmp.Diff(want, everyone(t, again)); diff != "" {
+				t.Errorf("%s: executions (-want +got):\n%s", what, diff)
+			}
+			must(t, again.Close())
+			if _, err := os.Stat(path + ".records"); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("%s: the journal was left: %v", what, err)
+			}
+		}
+	}
+	journal := func() string {
+		b, err := os.ReadFile(s.config.Path + ".records")
+		must(t, err)
+		return string(b)
+	}
+	letGo := sync.OnceFunc(held(t, s.Store))
+	defer letGo()
+	for i := range 3 {
+		must(t, s.KeepExecution(ctx, sample(fmt.Sprint("e", i), s.f)))
+	}
+	unstored := journal()
+	reopened("before they were stored", unstored, "e0", "e1", "e2")
+	letGo()
+	everyone(t, s.Store)
+	must(t, s.DeleteExecution(ctx, "p", "f", "e1"))
+	reopened("a journal that was stored", unstored, "e0", "e2")
+	must(t, s.KeepExecution(ctx, sample("e3", s.f)))
+	everyone(t, s.Store)
+	reopened("an empty one", journal(), "e0", "e2", "e3")
+	reopened("none", "", "e0", "e2", "e3")
+}
+
+func TestRecordsWaitForADatabaseThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	s, ctx := setup(t), t.Context()
+	limit := func(pages string) {
+		t.Helper()
+		must(t, s.writer.do(ctx, &job{run: func(ctx context.Context, t *tx) error {
+			return t.each(ctx, "pragma max_page_count = "+pages, nil, ignore)
+		}}))
+	}
+	limit("1") // as many as it has
+	big := strings.Repeat("x", 100_000)
+	for i := range 20 {
+		e := sample(fmt.Sprintf("e%02d", i), s.f)
+		e.Logs = big
+		must(t, s.KeepExecution(ctx, e))
+	}
+	if got := everyone(t, s.Store); got != nil { // and does not wait for them
+		t.Errorf("executions %v are listed that could not be stored", got)
+	}
+	var refused error
+	for i := 0; refused == nil && i < 200; i++ { // the journal has its bound
+		e := sample(fmt.Sprintf("f%03d", i), s.f)
+		e.Logs = big
+		refused = s.KeepExecution(ctx, e)
+	}
+	wantErr(t, "KeepExecution with a full journal", refused, flint.ErrStorageUnavailable)
+	kept := s.records.unstored.Load()
+	limit("1000000")
+	for s.records.failing.Load() {
+		s.records.mu.Lock()
+		stored := s.records.stored
+		s.records.mu.Unlock()
+		ring(s.records.hurry)
+		<-stored
+	}
+	if got := everyone(t, s.Store); int64(len(got)) != kept {
+		t.Errorf("%d executions are stored, %d were kept", len(got), kept)
+	}
+}
+
+func TestWithoutAJournal(t *testing.T) {
+	t.Parallel()
+	s, ctx := setup(t), t.Context()
+	other, err := Open(ctx, Config{Path: s.config.Path, Secret: secret(1)})
+	must(t, err)
+	must(t, other.KeepExecution(ctx, sample("e1", s.f)))
+	if got := everyone(t, s.Store); len(got) != 1 {
+		t.Errorf("executions %v, want one", got)
+	}
+	must(t, other.Close())
+}
+
+func FuzzRecord(f *testing.F) {
+	f.Add(encodeRecord(nil, newRecord(sample("e1", &flint.Function{Project: "p", ID: "f"}))))
+	f.Add([]byte{recordFormat, recordColumns, kindText, 0xff})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, err := decodeRecord(b)
+		if err != nil {
+			if !errors.Is(err, errRecord) {
+				t.Errorf("decodeRecord() = %v", err)
+			}
+			return
+		}
+		again, err := decodeRecord(encodeRecord(nil, r))
+		if err != nil || !bytes.Equal(encodeRecord(nil, r), encodeRecord(nil, again)) {
+			t.Errorf("record %v is %v after encoding it: %v", r, again, err)
+		}
+	})
+}
