@@ -35,7 +35,7 @@ func TestFinishedExecutionsAreCounted(t *testing.T) {
 	t.Parallel()
 	r := prometheus.NewRegistry()
 	m := newMetrics(r)
-	if m.of("node-22") != m.of("node-22") || m.of("node-22") == m.of("go-1.26") {
+	if one := m.of("node-22"); one != m.of("node-22") || one == m.of("go-1.26") {
 		t.Error("a runtime has not its own metrics")
 	}
 	done := func(trigger flint.Trigger, status flint.ExecutionStatus, code int, receipt flint.Receipt) {
