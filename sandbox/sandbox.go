@@ -105,6 +105,9 @@ const (
 	NetworkBuild                   // that, and the proxies and registries that the node was told of
 )
 
+// Own says whether the driver makes the network, one for each sandbox, and the node answers in it.
+func (n Network) Own() bool { return n >= NetworkNode && n <= NetworkBuild }
+
 // String names the policy.
 func (n Network) String() string {
 	names := [...]string{"none", "host", "node", "internet", "build"}
