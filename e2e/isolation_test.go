@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,6 +21,7 @@ import (
 type spy struct {
 	node     *node.Node
 	function *node.Function
+	args     []string // of the node
 }
 
 func newSpy(t *testing.T, n *node.Node, id string, timeout int) *spy {
@@ -27,7 +29,7 @@ func newSpy(t *testing.T, n *node.Node, id string, timeout int) *spy {
 	f := n.Deploy(t, node.Function{
 		ID: id, Runtime: runtime(t, n, "node"), Entrypoint: "index.js", Timeout: timeout, Size: "s-0.5vcpu-512mb",
 	}, map[string]string{"OWN_SECRET": "secret of " + id}, map[string]string{"index.js": read(t, "functions/spy.js"), "own.txt": "source of " + id})
-	return &spy{n, f}
+	return &spy{node: n, function: f}
 }
 
 // run runs code in the function and returns its value or the message of its error.
@@ -49,16 +51,35 @@ func (s *spy) run(t *testing.T, code string) (value any, failure string) {
 
 func TestIsolation(t *testing.T) {
 	t.Parallel()
-	n := node.Start(t, node.Options{})
+	isolation(t)
+}
+
+// TestIsolationByRuntime is the same for the sandboxes of an OCI runtime.
+func TestIsolationByRuntime(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can run OCI runtimes")
+	}
+	if _, err := exec.LookPath("runc"); err != nil {
+		t.Skip("runc is not installed (on Debian: apt-get install runc)")
+	}
+	t.Parallel()
+	isolation(t, "--sandbox=oci", "--oci-runtime=runc")
+}
+
+// isolation has a function try what it must not.
+func isolation(t *testing.T, args ...string) {
+	t.Helper()
+	n := node.Start(t, node.Options{Args: args})
 	victim := newSpy(t, n, "victim", 30)
 	if value, failure := victim.run(t, "return process.env.OWN_SECRET + fs.readFileSync(__filename.replace(/[^/]*$/, '') + 'own.txt')"); failure == "" {
 		t.Logf("the victim sees %v", value)
 	}
 	s := newSpy(t, n, "spy", 30)
+	s.args = args
 
 	for _, path := range []string{
 		"/etc/shadow", "/root", "/home", n.Data, filepath.Join(n.Data, "flint.db"), filepath.Join(n.Data, "secret"), filepath.Join(n.Data, "run"),
-		filepath.Join(n.Data, "packages"), filepath.Join(n.Data, "blobs"), "/sys/fs/cgroup", "/proc/1/root/etc/shadow", "/proc/1/environ", "/dev/mem", "/dev/sda", "/var/log",
+		filepath.Join(n.Data, "packages"), filepath.Join(n.Data, "blobs"), "/sys/fs/cgroup", "/proc/1/root/etc/shadow", "/dev/mem", "/dev/sda", "/var/log",
 	} {
 		t.Run("cannot read "+strings.ReplaceAll(path, n.Data, "data"), func(t *testing.T) {
 			code := fmt.Sprintf("const p = %q; const s = fs.statSync(p); const c = s.isDirectory() ? fs.readdirSync(p) : fs.readFileSync(p); return c.length", path)
@@ -100,6 +121,14 @@ func TestIsolation(t *testing.T) {
 		for _, command := range []string{"mount -t tmpfs none /mnt", "unshare -Ur true", "chroot / true", "mknod /tmp/d b 8 0"} {
 			if value, failure := s.run(t, fmt.Sprintf("child.execSync(%q, {stdio: 'pipe'}); return 'done'", command)); failure == "" {
 				t.Errorf("%s: %v", command, value)
+			}
+		}
+	})
+	t.Run("finds nothing of the node in the first process", func(t *testing.T) {
+		value, _ := s.run(t, "return String(fs.readFileSync('/proc/1/environ')) + fs.readFileSync('/proc/1/cmdline')") // it may be closed to it
+		for _, secret := range []string{"secret of", node.Key, "FLINT_SECRET", n.Data} {
+			if strings.Contains(fmt.Sprint(value), secret) {
+				t.Errorf("it has %q", value)
 			}
 		}
 	})
@@ -168,7 +197,7 @@ func (s *spy) cannotReachSockets(t *testing.T) {
 
 // hasItsOwnNetwork tries the ports of the host, and the API's.
 func (s *spy) hasItsOwnNetwork(t *testing.T) {
-	if !strings.Contains(doctor(t, s.node), "ok  network") {
+	if !offers(t, s.node, "network", s.args...) {
 		t.Skip("this machine gives sandboxes no network of their own")
 	}
 	secret := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "of the host") }))
@@ -218,7 +247,7 @@ func TestGreedyFunctions(t *testing.T) {
 		{"files of /tmp", "for (let i = 0; i < 50; i++) fs.writeFileSync('/tmp/f' + i, Buffer.alloc(50e6))", "", 30, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if c.layer != "" && !strings.Contains(doctor(t, n), "ok  "+c.layer) {
+			if c.layer != "" && !offers(t, n, c.layer) {
 				t.Skipf("this machine has no %s", c.layer)
 			}
 			greedy.function.Timeout = c.timeout

@@ -142,16 +142,21 @@ func descendants(t testing.TB, of int) []process {
 	return found
 }
 
-// doctor returns what flint says about the machine.
-func doctor(t testing.TB, n *node.Node) string {
+// offers says whether this machine has a layer of isolation, as flint sees it that is started with args.
+func offers(t testing.TB, n *node.Node, layer string, args ...string) bool {
 	t.Helper()
 	binary, err := node.Binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.CommandContext(t.Context(), binary, "doctor", "--data", n.Data).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), binary, append([]string{"doctor", "--data", n.Data}, args...)...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("flint doctor: %v\n%s", err, out)
 	}
-	return string(out)
+	for line := range strings.Lines(string(out)) {
+		if words := strings.Join(strings.Fields(line), " "); strings.HasPrefix(words, "ok "+layer+" ") {
+			return true
+		}
+	}
+	return false
 }

@@ -32,7 +32,7 @@ type plan struct {
 // victim is what the victim has, for the attacker to find.
 type victim struct {
 	Pid      int // as the host numbers it
-	Addr     string
+	Addrs    []string
 	Abstract string
 	Key      int // of System V shared memory
 	File     string
@@ -127,12 +127,12 @@ func (a *attacker) suffer(stdout io.Writer) error {
 		return err
 	}
 	defer os.Remove(v.File)
-	tcp, err := net.Listen("tcp4", "127.0.0.1:0") //nolint:noctx // it ends with the sandbox
+	tcp, err := net.Listen("tcp4", "0.0.0.0:0") //nolint:noctx // it ends with the sandbox
 	if err != nil {
 		return err
 	}
 	defer tcp.Close()
-	v.Addr = tcp.Addr().String()
+	v.Addrs = addrsOf(tcp)
 	abstract, err := net.Listen("unix", v.Abstract) //nolint:noctx // as above
 	if err != nil {
 		return err

@@ -22,10 +22,15 @@ type host struct {
 	socketPath   string
 	abstractName string
 	listeners    []net.Listener
-	ports        []netip.AddrPort
 	namespaces   map[string]string
 	name         string
 }
+
+// The places of the ports among the listeners.
+const (
+	loopbackPort = 2
+	everyPort    = 3
+)
 
 func namespaceNames() []string { return []string{"user", "pid", "mnt", "ipc", "uts", "cgroup", "net"} }
 
@@ -54,9 +59,6 @@ func openHost(ctx context.Context, dir, token string) (h *host, err error) {
 			return nil, err
 		}
 		h.listeners = append(h.listeners, l)
-		if tcp, ok := l.Addr().(*net.TCPAddr); ok {
-			h.ports = append(h.ports, tcp.AddrPort())
-		}
 	}
 	return h, os.Chmod(h.socketPath, 0o666)
 }
@@ -67,16 +69,19 @@ func (h *host) close() {
 	}
 }
 
-// addrs are where the host listens: on its loopback, and on an address that the outside sees if it has one.
+// addrs are where the host listens: on its loopback, and on the addresses that the outside sees if it has any.
 func (h *host) addrs() []string {
-	out := []string{h.ports[0].String()}
-	all, err := net.InterfaceAddrs()
-	if err != nil {
-		return out
-	}
+	return append([]string{h.listeners[loopbackPort].Addr().String()}, addrsOf(h.listeners[everyPort])...)
+}
+
+// addrsOf returns where l, which listens on every address, is reached.
+func addrsOf(l net.Listener) []string {
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	out := []string{net.JoinHostPort("127.0.0.1", port)}
+	all, _ := net.InterfaceAddrs() // without them there is only the loopback
 	for _, a := range all {
 		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() && !p.Addr().IsLoopback() {
-			out = append(out, netip.AddrPortFrom(p.Addr(), h.ports[1].Port()).String())
+			out = append(out, net.JoinHostPort(p.Addr().String(), port))
 		}
 	}
 	return out

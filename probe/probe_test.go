@@ -11,12 +11,14 @@ import (
 	"flint/sandbox"
 	"flint/sandbox/bubblewrap"
 	"flint/sandbox/oci"
+	"flint/sandbox/sandboxtest"
 )
 
 // attackArg makes this test program the attacker.
 const attackArg = "probe-attack"
 
 func TestMain(m *testing.M) {
+	sandboxtest.Join()
 	if len(os.Args) > 1 && os.Args[1] == attackArg {
 		if err := Attack(os.Args[1:2], os.Args[2:], os.Stdin, os.Stdout); err != nil {
 			os.Stderr.WriteString(err.Error() + "\n")
@@ -69,7 +71,7 @@ func openOCI(t *testing.T, weak oci.Weakness) *oci.Driver {
 	if _, err := exec.LookPath("runc"); err != nil {
 		t.Skip("runc is not installed (on Debian: apt-get install runc)")
 	}
-	return closing[*oci.Driver](t)(oci.New(oci.Config{Runtime: "runc", RunDir: t.TempDir(), Weak: weak}))
+	return closing[*oci.Driver](t)(oci.New(oci.Config{Runtime: "runc", RunDir: t.TempDir(), Network: sandboxtest.Networks(t), Weak: weak}))
 }
 
 func openBubblewrap(t *testing.T) *bubblewrap.Driver {
@@ -80,7 +82,7 @@ func openBubblewrap(t *testing.T) *bubblewrap.Driver {
 	if _, err := exec.LookPath("bwrap"); err != nil {
 		t.Skip("bubblewrap is not installed (on Debian: apt-get install bubblewrap)")
 	}
-	return closing[*bubblewrap.Driver](t)(bubblewrap.New(bubblewrap.Config{RunDir: t.TempDir()}))
+	return closing[*bubblewrap.Driver](t)(bubblewrap.New(bubblewrap.Config{RunDir: t.TempDir(), Network: sandboxtest.Networks(t)}))
 }
 
 var update = flag.Bool("update", false, "write the table in docs/security.md")
@@ -153,7 +155,7 @@ func TestGrade(t *testing.T) {
 	}
 }
 
-// TestEverythingHolds probes both drivers with a network that is nobody else's, and with the host's.
+// TestEverythingHolds probes both drivers with networks that are nobody else's, and with the host's.
 func TestEverythingHolds(t *testing.T) {
 	for name, d := range map[string]func() sandbox.Driver{
 		"bubblewrap": func() sandbox.Driver { return openBubblewrap(t) },
@@ -161,7 +163,7 @@ func TestEverythingHolds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := d()
-			for n, want := range map[sandbox.Network]Grade{sandbox.NetworkNone: "A", sandbox.NetworkHost: "B"} {
+			for n, want := range map[sandbox.Network]Grade{sandbox.NetworkNone: "A", sandbox.NetworkInternet: "A", sandbox.NetworkHost: "B"} {
 				r := run(t, d, n)
 				t.Log(r.Summary())
 				if r.Grade != want {
@@ -170,7 +172,7 @@ func TestEverythingHolds(t *testing.T) {
 							t.Errorf("%s: %s: %s: got %q: %s", c.Name, c.Verdict, c.Tries, c.Got, c.Detail)
 						}
 					}
-					t.Errorf("with network %d the grade is %s, want %s", n, r.Grade, want)
+					t.Errorf("with network %s the grade is %s, want %s", n, r.Grade, want)
 				}
 			}
 		})

@@ -45,11 +45,17 @@ type Sandbox interface {
 	Exit() Exit
 	// Kill ends the whole tree with SIGKILL. Done follows. Killing twice is harmless.
 	Kill()
-	// Usage returns what the tree has used so far, as far as the host accounts for it.
+	// Usage returns what the tree has used so far, as far as the host accounts for it. It costs microseconds.
 	Usage() Usage
 	// Close kills what is left and gives back everything the sandbox held on the host: mounts, control groups,
 	// directories of its own. It waits for the tree to end.
 	Close() error
+}
+
+// PeakResetter is what sandboxes are whose host can measure the memory of a part of their life.
+type PeakResetter interface {
+	// ResetPeak lets Usage tell the most memory since now, and reports whether the host can do that.
+	ResetPeak() bool
 }
 
 // Spec describes one sandbox.
@@ -99,6 +105,9 @@ const (
 	NetworkBuild                   // that, and the proxies and registries that the node was told of
 )
 
+// Own says whether the driver makes the network, one for each sandbox, and the node answers in it.
+func (n Network) Own() bool { return n >= NetworkNode && n <= NetworkBuild }
+
 // String names the policy.
 func (n Network) String() string {
 	names := [...]string{"none", "host", "node", "internet", "build"}
@@ -129,7 +138,7 @@ func (e Exit) String() string {
 // Usage is what a sandbox has used. A zero field is unknown.
 type Usage struct {
 	CPU        time.Duration
-	PeakMemory int64 // bytes
+	PeakMemory int64 // bytes; since the last ResetPeak, if there was one
 }
 
 // Finding is one fact about the host that matters to isolation.

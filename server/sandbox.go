@@ -37,20 +37,20 @@ func (nothing) Close() error { return nil }
 // OpenSandbox opens the driver that the settings name. Connections that functions and builds make to the API go to
 // inside; nil: there is nobody.
 func OpenSandbox(ctx context.Context, c config.Config, logger *slog.Logger, inside *inbound) (*Sandbox, error) {
-	switch c.Sandbox {
-	case "none":
+	if c.Sandbox == "none" {
 		logger.WarnContext(ctx, "functions run without a sandbox: they can read and do whatever this process can")
 		return &Sandbox{process.New(), nothing{}, sandbox.NetworkHost, sandbox.NetworkHost}, nil
-	case "oci":
-		d, err := oci.New(oci.Config{Runtime: c.OCIRuntime, RunDir: filepath.Join(c.Data, "sandbox"), Logger: logger})
-		if err != nil {
-			return nil, err
-		}
-		return connected(c, logger, d, d, fmt.Errorf("%w: the OCI driver makes none", sandbox.ErrNoNetwork))
 	}
 	var networks *network.Config
 	if c.Network != "host" {
 		networks = networkConfig(ctx, c, logger, inside)
+	}
+	if c.Sandbox == "oci" {
+		d, err := oci.New(oci.Config{Runtime: c.OCIRuntime, RunDir: filepath.Join(c.Data, "sandbox"), Network: networks, Logger: logger})
+		if err != nil {
+			return nil, err
+		}
+		return connected(c, logger, d, d, d.Networks())
 	}
 	d, err := bubblewrap.New(bubblewrap.Config{
 		Bubblewrap: c.Bubblewrap, RunDir: filepath.Join(c.Data, "sandbox"), Network: networks, Logger: logger,
@@ -85,12 +85,16 @@ func connected(c config.Config, logger *slog.Logger, d sandbox.Driver, closer io
 // lookupTimeout bounds the search for the addresses of what the settings name.
 const lookupTimeout = 5 * time.Second
 
+// JoinNetwork is the command that the program is started with in networks that are made without root.
+const JoinNetwork = "join-network"
+
 // networkConfig says what sandboxes reach: what the settings say, the API, and for builds the proxies and registries of
 // the node's own environment, wherever they are.
 func networkConfig(ctx context.Context, c config.Config, logger *slog.Logger, inside *inbound) *network.Config {
 	n := &network.Config{
 		Range: c.NetworkRange, Prepare: network.Internet,
 		Policy: network.Policy{Allow: c.NetworkAllow, Deny: c.NetworkDeny},
+		Join:   []string{"/proc/self/exe", JoinNetwork}, // this program, also when another lies at its path by now
 	}
 	if c.Network == "none" {
 		n.Prepare = network.Node

@@ -21,7 +21,11 @@ type filter struct {
 	block   block
 	policy  Policy
 	guarded []string // interfaces that forward for the sandboxes' sake only
+	most    uint32   // connections of a sandbox that the kernel keeps track of; 0: as many as it likes
 }
+
+// mostTracked bounds the connections to elsewhere that a sandbox may have, of which the host's table holds a limited number.
+const mostTracked = 2048
 
 // install puts the table in place of an earlier one of that name, in one step.
 func (f filter) install() error {
@@ -40,7 +44,9 @@ func (f filter) install() error {
 	b.refuse()
 	b.incoming(f.block)
 	b.input(f, verdicts)
-	b.forward(f, verdicts)
+	if err := b.forward(f, verdicts); err != nil {
+		return err
+	}
 	b.output()
 	b.translate(f.block)
 	if err := c.Flush(); err != nil {
@@ -135,10 +141,15 @@ func (b builder) input(f filter, verdicts []verdict) {
 }
 
 // forward is about what goes elsewhere.
-func (b builder) forward(f filter, verdicts []verdict) {
+func (b builder) forward(f filter, verdicts []verdict) error {
 	inner := b.conn.AddChain(&nftables.Chain{Name: "to-outside", Table: b.table})
 	b.rule(inner, established(), accept())
 	b.rule(inner, to(namePrefix), reject())
+	if f.most > 0 {
+		if err := b.bound(inner, f); err != nil {
+			return err
+		}
+	}
 	b.reach(inner, f)
 	for _, v := range verdicts {
 		then := reject()
@@ -158,6 +169,25 @@ func (b builder) forward(f filter, verdicts []verdict) {
 			b.rule(c, from(in+"\x00"), to(out+"\x00"), drop())
 		}
 	}
+	return nil
+}
+
+// bound refuses what is new from an address that has as many connections as it may have.
+func (b builder) bound(c *nftables.Chain, f filter) error {
+	seen := &nftables.Set{
+		Table: b.table, Name: "connections", KeyType: nftables.TypeIPAddr, Dynamic: true, Size: 1 << (32 - f.block.prefix.Bits()),
+	}
+	if err := b.conn.AddSet(seen, nil); err != nil {
+		return err
+	}
+	b.rule(c, []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: source, Len: 4},
+		&expr.Dynset{
+			SrcRegKey: 1, SetName: seen.Name, SetID: seen.ID, Operation: unix.NFT_DYNSET_OP_ADD,
+			Exprs: []expr.Any{&expr.Connlimit{Count: f.most, Flags: expr.NFT_CONNLIMIT_F_INV}},
+		},
+	}, reject())
+	return nil
 }
 
 // reach accepts what the policy names with a port.
@@ -221,10 +251,13 @@ func address(field uint32, p netip.Prefix, op expr.CmpOp) []expr.Any {
 
 func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
-func protocol(number byte) []expr.Any {
+func protocol(number byte) []expr.Any    { return transport(number, expr.CmpOpEq) }
+func notProtocol(number byte) []expr.Any { return transport(number, expr.CmpOpNeq) }
+
+func transport(number byte, op expr.CmpOp) []expr.Any {
 	return []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{number}},
+		&expr.Cmp{Op: op, Register: 1, Data: []byte{number}},
 	}
 }
 

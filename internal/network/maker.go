@@ -166,8 +166,14 @@ func (m *maker) look() error {
 		}
 	}
 	// The rules come first: what forwards is guarded at no time.
-	if err := (filter{block: p.block, policy: p.config.Policy, guarded: slices.Concat(ours, off)}).install(); err != nil {
-		return err
+	rules := filter{block: p.block, policy: p.config.Policy, guarded: slices.Concat(ours, off), most: mostTracked}
+	if err := rules.install(); err != nil {
+		bounded := err
+		rules.most = 0
+		if err := rules.install(); err != nil {
+			return err
+		}
+		p.log.Warn("sandboxes may fill the host's table of connections: the kernel may lack nft_connlimit", slog.Any("err", bounded))
 	}
 	if err := p.claims.forward(ours, off); err != nil {
 		return err
@@ -188,7 +194,8 @@ func (m *maker) make(class Class) (_ *Network, err error) {
 	if err != nil {
 		return nil, err
 	}
-	n := newNetwork(p, class, host)
+	n := newNetwork(p.ctx, p.service, class, nth(p.block.prefix.Addr(), host), func() { p.giveBack(class, host) })
+	n.link = p.block.link(host)
 	defer func() {
 		if err != nil {
 			n.Close()
@@ -238,7 +245,7 @@ func (m *maker) furnish(n *Network) (err error) {
 	}
 	pair := &netlink.Veth{
 		LinkAttrs: netlink.LinkAttrs{Name: inside, HardwareAddr: hardware, MTU: m.mtu},
-		PeerName:  n.link(), PeerHardwareAddr: hardware, PeerMTU: uint32(m.mtu), PeerNamespace: netlink.NsFd(m.host.Fd()),
+		PeerName:  n.link, PeerHardwareAddr: hardware, PeerMTU: uint32(m.mtu), PeerNamespace: netlink.NsFd(m.host.Fd()),
 	}
 	if err := h.LinkAdd(pair); err != nil {
 		return fmt.Errorf("make a pair of virtual interfaces: %w", err)
@@ -265,7 +272,7 @@ func (m *maker) furnish(n *Network) (err error) {
 
 // attach does what is done from the host's side.
 func (m *maker) attach(n *Network) error {
-	end, err := m.links.LinkByName(n.link())
+	end, err := m.links.LinkByName(n.link)
 	if err != nil {
 		return err
 	}
@@ -282,7 +289,7 @@ func (m *maker) attach(n *Network) error {
 	if err := m.links.RouteReplace(route); err != nil {
 		return fmt.Errorf("route to %s: %w", n.addr, err)
 	}
-	if err := os.WriteFile(forwardFile(n.link()), []byte("1"), 0); err != nil {
+	if err := os.WriteFile(forwardFile(n.link), []byte("1"), 0); err != nil {
 		return fmt.Errorf("let the host forward packets: %w", err)
 	}
 	return nil

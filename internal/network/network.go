@@ -45,17 +45,34 @@ type Config struct {
 	// the loopback; 127.0.0.53 when zero.
 	NameServer netip.Addr
 	Resolv     string // the file that names the host's name servers; /etc/resolv.conf when empty
-	Logger     *slog.Logger
+	// Join starts a program that calls [Join] with the arguments after it. OpenRootless needs it.
+	Join   []string
+	Logger *slog.Logger
+}
+
+// complete fills in the defaults.
+func (cfg Config) complete() Config {
+	if cfg.Range == (netip.Prefix{}) {
+		cfg.Range = netip.MustParsePrefix(defaultRange)
+	}
+	cfg.Ready, cfg.Dir, cfg.Resolv = cmp.Or(cfg.Ready, defaultReady), cmp.Or(cfg.Dir, defaultDir), cmp.Or(cfg.Resolv, resolvConf)
+	if cfg.NameServer == (netip.Addr{}) {
+		cfg.NameServer = netip.MustParseAddr(defaultNameServer)
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return cfg
 }
 
 // Pool makes networks. It is safe for concurrent use. One goroutine, on a thread of its own, makes them all.
 type Pool struct {
-	config Config
-	claims claims
-	block  block
-	lock   *os.File // of the block
-	log    *slog.Logger
-	names  *resolver
+	config  Config
+	claims  claims
+	block   block
+	lock    *os.File // of the block
+	log     *slog.Logger
+	service *service
 
 	quit     context.CancelFunc
 	ctx      context.Context //nolint:containedctx // ends with Close
@@ -81,16 +98,7 @@ type made struct {
 // Open takes a block of addresses, installs the rules and starts to make networks. The error says what the host lacks.
 // The caller closes the pool.
 func Open(cfg Config) (_ *Pool, err error) {
-	if cfg.Range == (netip.Prefix{}) {
-		cfg.Range = netip.MustParsePrefix(defaultRange)
-	}
-	cfg.Ready, cfg.Dir, cfg.Resolv = cmp.Or(cfg.Ready, defaultReady), cmp.Or(cfg.Dir, defaultDir), cmp.Or(cfg.Resolv, resolvConf)
-	if cfg.NameServer == (netip.Addr{}) {
-		cfg.NameServer = netip.MustParseAddr(defaultNameServer)
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
+	cfg = cfg.complete()
 	all, err := blocks(cfg.Range)
 	if err != nil {
 		return nil, err
@@ -99,7 +107,7 @@ func Open(cfg Config) (_ *Pool, err error) {
 		return nil, err
 	}
 	p := &Pool{
-		config: cfg, claims: claims{cfg.Dir}, log: cfg.Logger, names: newResolver(cfg.Resolv),
+		config: cfg, claims: claims{cfg.Dir}, log: cfg.Logger, service: newService(cfg),
 		ready: make(chan *Network, cfg.Ready), requests: make(chan request), failed: make(chan error), gone: make(chan struct{}),
 	}
 	p.ctx, p.quit = context.WithCancel(context.Background()) //nolint:forbidigo // ended by Close
@@ -194,9 +202,6 @@ func (p *Pool) order(ctx context.Context, class Class) (*Network, error) {
 	m := <-result // making takes some milliseconds, and is not interrupted
 	return m.network, m.err
 }
-
-// Obstacles says which rules of others on this host may stand in the way of the networks' packets.
-func (p *Pool) Obstacles() []string { return obstacles() }
 
 // Range returns the addresses that this node's networks have.
 func (p *Pool) Range() netip.Prefix { return p.block.prefix }

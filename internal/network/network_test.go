@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,6 +26,17 @@ const alone = "FLINT_TEST_NETWORK"
 const patience = 10 * time.Second
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], joinArg) {
+		args := os.Args[2:]
+		if os.Args[1] != joinArg {
+			args = nil
+		}
+		if err := Join(args); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if os.Getenv(alone) != "" || os.Geteuid() != 0 {
 		os.Exit(m.Run())
 	}
@@ -82,7 +94,8 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(func() { _ = host.Close() })
 	w.far = &Network{}
 	stay := make(chan error)
-	go func() { // makes the namespace on a thread that is thrown away
+	go func() { // makes the namespace on a thread that is thrown away, and from which no other is made
+		runtime.LockOSThread()
 		stay <- func() (err error) {
 			if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 				return err
@@ -431,6 +444,43 @@ func TestForwardingOfOthers(t *testing.T) {
 		t.Errorf("the forwarding of a router was switched off: %v", err)
 	}
 	check(t, os.WriteFile(forwardAll, []byte("0"), 0))
+}
+
+// TestBound has a sandbox make more connections than it may.
+func TestBound(t *testing.T) {
+	w := newWorld(t)
+	p, err := Open(Config{Dir: w.dir, Prepare: Internet})
+	check(t, err)
+	t.Cleanup(func() { check(t, p.Close()) })
+	n, other := take(t, p, Internet), take(t, p, Internet)
+	const most = 5
+	check(t, filter{block: p.block, policy: p.config.Policy, most: most}.install())
+	if said, err := call(n, farAddr, w.port); err != nil {
+		t.Errorf("the first connection is told %q, %v", said, err)
+	}
+	check(t, n.Enter(func() error {
+		for range most { // each is remembered for a while, because nobody says that it has ended
+			c, err := net.Dial("udp4", netip.AddrPortFrom(netip.MustParseAddr(farAddr), w.port).String())
+			if err != nil {
+				return err
+			}
+			if _, err := io.WriteString(c, "once"); err != nil {
+				return err
+			}
+			_ = c.Close()
+		}
+		return nil
+	}))
+	var said string
+	for late := time.Now().Add(patience); err == nil && time.Now().Before(late); { // packets of other processors overtake
+		said, err = call(n, farAddr, w.port)
+	}
+	if !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("one connection too many is told %q, %v", said, err)
+	}
+	if said, err := call(other, farAddr, w.port); err != nil {
+		t.Errorf("a neighbour is told %q, %v", said, err)
+	}
 }
 
 func BenchmarkMake(b *testing.B) {

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,7 +37,6 @@ func Relay(to netip.AddrPort) func(context.Context, net.Conn) {
 	return func(ctx context.Context, c net.Conn) { relay(ctx, c, to) }
 }
 
-// relay copies in both directions until both have ended.
 func relay(ctx context.Context, c net.Conn, to netip.AddrPort) {
 	defer c.Close()
 	dialer := net.Dialer{Timeout: dialTimeout}
@@ -46,10 +46,15 @@ func relay(ctx context.Context, c net.Conn, to netip.AddrPort) {
 	}
 	defer other.Close()
 	defer context.AfterFunc(ctx, func() { _ = other.Close() })()
-	var both sync.WaitGroup
-	both.Go(func() { pass(other, c) })
-	both.Go(func() { pass(c, other) })
-	both.Wait()
+	both(other, c)
+}
+
+// both copies in both directions until both have ended.
+func both(a, b net.Conn) {
+	var all sync.WaitGroup
+	all.Go(func() { pass(a, b) })
+	all.Go(func() { pass(b, a) })
+	all.Wait()
 }
 
 func pass(to, from net.Conn) {
@@ -63,14 +68,33 @@ func pass(to, from net.Conn) {
 	}
 }
 
+// service is what this process answers in every network.
+type service struct {
+	ports      []Port
+	nameServer netip.Addr
+	names      *resolver
+}
+
+func newService(cfg Config) *service {
+	return &service{ports: cfg.Ports, nameServer: cfg.NameServer, names: newResolver(cfg.Resolv)}
+}
+
+// offered returns the ports that networks of a class have.
+func (s *service) offered(c Class) []Port {
+	return slices.DeleteFunc(slices.Clone(s.ports), func(p Port) bool { return p.Build && c != Build })
+}
+
 // Network is a network namespace for one sandbox.
 type Network struct {
-	pool  *Pool
-	class Class
-	host  int        // the number of the address in the block
-	addr  netip.Addr // as the host sees it; those of class Node have it in name only
+	service *service
+	class   Class
+	addr    netip.Addr // as the host sees it; those of class Node have it in name only
+	free    func()     // gives the address back
 
-	space     *os.File
+	space     *os.File      // nil when it is made by those who start in it
+	link      string        // the interface on the host's side
+	rootless  *Rootless     // nil when space is not
+	helper    *net.UnixConn // sends the sockets that it opened inside; nil when there is none, or no more
 	listeners []*listener
 	names     net.PacketConn // nil for class Node
 
@@ -88,16 +112,14 @@ type listener struct {
 	serve func(context.Context, net.Conn)
 }
 
-func newNetwork(p *Pool, class Class, host int) *Network {
-	n := &Network{pool: p, class: class, host: host, addr: nth(p.block.prefix.Addr(), host), open: map[*conn]struct{}{}}
-	n.ctx, n.quit = context.WithCancel(p.ctx)
+func newNetwork(ctx context.Context, s *service, class Class, addr netip.Addr, free func()) *Network {
+	n := &Network{service: s, class: class, addr: addr, free: free, open: map[*conn]struct{}{}}
+	n.ctx, n.quit = context.WithCancel(ctx)
 	return n
 }
 
 // Addr is the address that connections from the network have.
 func (n *Network) Addr() netip.Addr { return n.addr }
-
-func (n *Network) link() string { return n.pool.block.link(n.host) }
 
 // Enter runs f with the calling thread in the network. The thread is locked to its goroutine, and what f starts inherits
 // the network. The error says also that the thread could not return.
@@ -127,6 +149,9 @@ func (n *Network) Enter(f func() error) (err error) {
 func (n *Network) Close() {
 	n.once.Do(func() {
 		n.quit()
+		if n.helper != nil {
+			_ = n.helper.Close()
+		}
 		for _, l := range n.listeners {
 			_ = l.Close()
 		}
@@ -142,7 +167,7 @@ func (n *Network) Close() {
 		if n.space != nil {
 			_ = n.space.Close()
 		}
-		n.pool.giveBack(n.class, n.host)
+		n.free()
 	})
 }
 
@@ -156,10 +181,7 @@ func (n *Network) listen() error {
 		n.listeners = append(n.listeners, &listener{l, serve})
 		return nil
 	}
-	for _, p := range n.pool.config.Ports {
-		if p.Build && n.class != Build {
-			continue
-		}
+	for _, p := range n.service.offered(n.class) {
 		if err := open(p.Addr, p.Serve); err != nil {
 			return err
 		}
@@ -167,8 +189,8 @@ func (n *Network) listen() error {
 	if n.class == Node {
 		return nil
 	}
-	at := netip.AddrPortFrom(n.pool.config.NameServer, 53)
-	if err := open(at, n.pool.names.stream); err != nil {
+	at := netip.AddrPortFrom(n.service.nameServer, 53)
+	if err := open(at, n.service.names.stream); err != nil {
 		return err
 	}
 	var err error
@@ -184,7 +206,7 @@ func (n *Network) serve() {
 		n.tasks.Go(func() { n.accept(l) })
 	}
 	if n.names != nil {
-		n.tasks.Go(func() { n.pool.names.answer(n.ctx, n.names) })
+		n.tasks.Go(func() { n.service.names.answer(n.ctx, n.names) })
 	}
 }
 

@@ -66,7 +66,7 @@ func options(spec sandbox.Spec, v view, source func(int) string) []string {
 	a = append(a, "--ro-bind", v.etc, rootfs.Inside)
 	for _, f := range v.files {
 		to := f
-		if _, own := classOf(spec.Network); own && f == rootfs.ResolvConf {
+		if spec.Network.Own() && f == rootfs.ResolvConf {
 			to = rootfs.OwnResolvConf
 		}
 		a = append(a, "--symlink", path.Join(rootfs.Inside, to), path.Join("/etc", f))

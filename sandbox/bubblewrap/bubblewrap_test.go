@@ -1,10 +1,7 @@
 package bubblewrap
 
 import (
-	"context"
 	"io"
-	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,13 +9,15 @@ import (
 	"syscall"
 	"testing"
 
-	"golang.org/x/net/dns/dnsmessage"
-
-	"flint/internal/network"
 	"flint/internal/stage"
 	"flint/sandbox"
 	"flint/sandbox/sandboxtest"
 )
+
+func TestMain(m *testing.M) {
+	sandboxtest.Join()
+	os.Exit(m.Run())
+}
 
 // unprivileged is set for the copy of this test that runs as nobody.
 const unprivileged = "FLINT_TEST_UNPRIVILEGED"
@@ -29,7 +28,7 @@ func open(t testing.TB) *Driver {
 	if _, err := exec.LookPath("bwrap"); err != nil {
 		t.Skip("bubblewrap is not installed (on Debian: apt-get install bubblewrap)")
 	}
-	d, err := New(Config{RunDir: t.TempDir(), Network: networks(t)})
+	d, err := New(Config{RunDir: t.TempDir(), Network: sandboxtest.Networks(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,66 +37,10 @@ func open(t testing.TB) *Driver {
 			t.Errorf("Close() = %v", err)
 		}
 	})
-	if f := d.try(t.Context()); !f.OK {
+	if f := d.Try(t.Context(), d); !f.OK {
 		t.Skipf("this host cannot run sandboxes: %s", f.Detail)
 	}
 	return d
-}
-
-const (
-	nodePort    = 8080
-	nameAddr    = "203.0.113.77"
-	nameAddress = "127.86.86.53"
-)
-
-// networks configures networks whose node answers at a port and whose every name has one address. Only root gets them.
-func networks(t testing.TB) *network.Config {
-	if os.Geteuid() != 0 {
-		return &network.Config{}
-	}
-	server, err := net.ListenPacket("udp4", nameAddress+":53")
-	if err != nil {
-		t.Skipf("another test answers for names: %v", err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
-	go answerNames(server) // ends with the server
-	resolv := filepath.Join(t.TempDir(), "resolv.conf")
-	if err := os.WriteFile(resolv, []byte("nameserver "+nameAddress+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return &network.Config{
-		Prepare: network.Internet, Resolv: resolv,
-		Ports: []network.Port{{Addr: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), nodePort), Serve: func(_ context.Context, c net.Conn) {
-			_, _ = io.WriteString(c, sandboxtest.NodeSays)
-			_ = c.Close()
-		}}},
-	}
-}
-
-func answerNames(server net.PacketConn) {
-	b := make([]byte, 512)
-	for {
-		n, who, err := server.ReadFrom(b)
-		if err != nil {
-			return
-		}
-		var m dnsmessage.Message
-		if m.Unpack(b[:n]) != nil {
-			continue
-		}
-		m.Response, m.Additionals = true, nil
-		for _, q := range m.Questions {
-			if q.Type == dnsmessage.TypeA {
-				a := netip.MustParseAddr(nameAddr).As4()
-				m.Answers = append(m.Answers, dnsmessage.Resource{
-					Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class}, Body: &dnsmessage.AResource{A: a},
-				})
-			}
-		}
-		if answer, err := m.Pack(); err == nil {
-			_, _ = server.WriteTo(answer, who)
-		}
-	}
 }
 
 func TestDriver(t *testing.T) {
@@ -113,8 +56,6 @@ func TestDriver(t *testing.T) {
 		Processes: true,
 		Usage:     sandboxtest.Offers(found, "processor limit"),
 		Network:   d.Networks() == nil,
-		NodePort:  nodePort,
-		Name:      "name.example", NameAddr: nameAddr,
 		Leftovers: func(id string) []string { return leftovers(t, d, id) },
 	})
 }
@@ -134,7 +75,7 @@ func leftovers(t *testing.T, d *Driver, id string) []string {
 		}
 		return err
 	}
-	err := d.launcher.Do(t.Context(), func() error {
+	err := d.Launcher.Do(t.Context(), func() error {
 		if _, err := os.Stat(filepath.Join(stage.Root, id)); err == nil {
 			left = append(left, "stage "+id)
 		}

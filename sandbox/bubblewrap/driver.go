@@ -11,15 +11,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"flint/internal/cgroup"
 	"flint/internal/guard"
@@ -44,29 +39,19 @@ type Config struct {
 
 // Driver starts sandboxes with bubblewrap.
 type Driver struct {
-	program  string
-	version  string
-	runDir   string
-	owned    bool // runDir was made here
-	log      *slog.Logger
-	groups   *cgroup.Manager
-	launcher *stage.Launcher
-	users    *users        // nil when sandboxes run as the user that Flint runs as
-	noUsers  string        // why
-	refused  error         // why no sandbox is started at all
-	rooms    *stage.Rooms  // nil when the host allows no mount namespace without a user namespace
-	noRooms  string        // why
-	guard    *guard.Guard  // nil when the kernel ends the sandboxes with this process
-	networks *network.Pool // nil when sandboxes have no network of their own
-	noNets   string        // why
-	filter   []byte
-	base     *rootfs.Etc
-	tries    atomic.Uint64 // sandboxes that Findings ran
-	view     view
-
-	mu     sync.Mutex
-	closed bool
-	live   map[string]*running // those that are not closed
+	sandbox.Host
+	program string
+	version string
+	runDir  string
+	owned   bool         // runDir was made here
+	users   *users       // nil when sandboxes run as the user that Flint runs as
+	noUsers string       // why
+	refused error        // why no sandbox is started at all
+	rooms   *stage.Rooms // nil when the host allows no mount namespace without a user namespace
+	noRooms string       // why
+	filter  []byte
+	base    *rootfs.Etc
+	view    view
 }
 
 var _ sandbox.Driver = (*Driver)(nil)
@@ -74,9 +59,9 @@ var _ sandbox.Driver = (*Driver)(nil)
 // New finds out what the host offers and returns a driver that uses all of it. The error says that bubblewrap is
 // missing; what else is missing Findings says. The caller closes the driver.
 func New(cfg Config) (_ *Driver, err error) {
-	d := &Driver{runDir: cfg.RunDir, log: cfg.Logger, live: map[string]*running{}}
-	if d.log == nil {
-		d.log = slog.New(slog.DiscardHandler)
+	d := &Driver{runDir: cfg.RunDir, Host: sandbox.Host{Log: cfg.Logger, Overhead: ownProcesses}}
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
 	}
 	if err := stdio.KeepInherited(); err != nil {
 		return nil, err
@@ -87,9 +72,10 @@ func New(cfg Config) (_ *Driver, err error) {
 	if d.program, err = filepath.Abs(d.program); err != nil {
 		return nil, err
 	}
-	if d.version, err = version(d.program); err != nil {
+	if d.version, err = sandbox.Ask(d.program); err != nil {
 		return nil, err
 	}
+	d.version = strings.TrimPrefix(d.version, "bubblewrap ")
 	if d.filter, err = seccomp.Filter(); err != nil {
 		return nil, err
 	}
@@ -105,9 +91,9 @@ func New(cfg Config) (_ *Driver, err error) {
 	if d.base, err = rootfs.OpenEtc(filepath.Join(d.runDir, "etc")); err != nil {
 		return nil, fmt.Errorf("prepare the sandboxes' /etc: %w", err)
 	}
-	d.groups = cgroup.Open()
-	if err := d.groups.Clean(); err != nil {
-		d.log.Warn("stale control groups stay", slog.Any("err", err))
+	d.Groups = cgroup.Open()
+	if err := d.Groups.Clean(); err != nil {
+		d.Log.Warn("stale control groups stay", slog.Any("err", err))
 	}
 	d.view.System, d.view.masks = rootfs.Look(), findMasks()
 	// The launcher is started here, not by the first sandbox, because what its thread may do decides how all start.
@@ -121,7 +107,7 @@ func New(cfg Config) (_ *Driver, err error) {
 		}
 	}
 	if d.users != nil {
-		if d.guard, err = guard.New(d.log); err != nil {
+		if d.Guard, err = guard.New(d.Log); err != nil {
 			return nil, errors.Join(err, d.Close())
 		}
 	}
@@ -132,7 +118,7 @@ func New(cfg Config) (_ *Driver, err error) {
 // prepare starts the launcher and tries what needs privileges.
 func (d *Driver) prepare(first uint32) {
 	etc, err := stage.OpenTree(d.base.Dir(), false, 0)
-	d.launcher, err = stage.NewLauncher(func() error {
+	d.Launcher, err = stage.NewLauncher(func() error {
 		if err != nil {
 			return err
 		}
@@ -160,73 +146,26 @@ func (d *Driver) prepare(first uint32) {
 	}
 }
 
-func version(program string) (string, error) {
-	cmd := exec.Command(program, "--version") //nolint:noctx // it has a deadline of its own
-	var out strings.Builder
-	cmd.Stdout = &out
-	if err := cmd.Start(); err != nil {
-		return "", fmt.Errorf("ask %s for its version: %w", program, err)
-	}
-	late := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
-	defer late.Stop()
-	if err := cmd.Wait(); err != nil {
-		return "", fmt.Errorf("ask %s for its version: %w", program, err)
-	}
-	return strings.TrimSpace(strings.TrimPrefix(out.String(), "bubblewrap ")), nil
-}
-
 func hasSeccomp() bool {
 	b, err := os.ReadFile("/proc/sys/kernel/seccomp/actions_avail")
 	return err == nil && strings.Contains(string(b), "kill_process")
 }
 
-// register notes a sandbox that is being started. Its id is taken until unregister.
-func (d *Driver) register(id string, s *running) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
-		return stage.ErrClosed
-	}
-	if _, taken := d.live[id]; taken {
-		return fmt.Errorf("sandbox id %q is taken", id)
-	}
-	d.live[id] = s
-	return nil
-}
-
-func (d *Driver) unregister(id string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.live, id)
-}
-
 // Close closes the sandboxes that still run and gives back what the driver holds.
 func (d *Driver) Close() error {
-	d.mu.Lock()
-	if d.closed {
-		d.mu.Unlock()
+	first, err := d.End()
+	if !first {
 		return nil
 	}
-	d.closed = true
-	left := slices.Collect(maps.Values(d.live))
-	d.mu.Unlock()
-	var errs []error
-	for _, s := range left {
-		<-s.settled // a start that is under way ends within its deadline
-		errs = append(errs, s.Close())
-	}
-	errs = append(errs, d.guard.Close())
-	if d.networks != nil {
-		errs = append(errs, d.networks.Close())
-	}
-	d.launcher.Close()
+	errs := []error{err}
+	d.Launcher.Close()
 	if d.rooms != nil {
 		d.rooms.Close()
 	}
 	if d.users != nil {
 		d.users.close()
 	}
-	errs = append(errs, d.groups.Close())
+	errs = append(errs, d.Groups.Close())
 	if d.owned {
 		errs = append(errs, os.RemoveAll(d.runDir))
 	}

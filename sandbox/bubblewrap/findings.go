@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"strconv"
 	"strings"
 
-	"flint/internal/cgroup"
 	"flint/internal/seccomp"
 	"flint/sandbox"
 )
@@ -17,14 +15,10 @@ import (
 func (d *Driver) Findings(ctx context.Context) []sandbox.Finding {
 	found := []sandbox.Finding{
 		{Layer: "bubblewrap", OK: true, Detail: fmt.Sprintf("%s %s", d.program, d.version)},
-		d.try(ctx),
+		d.Try(ctx, d),
 		d.spaces(),
 		{Layer: "mount propagation", OK: d.rooms != nil, Detail: "packages are mounted into sandboxes that run"},
 		{Layer: "seccomp", OK: d.filter != nil, Detail: "a filter refuses the system calls that functions do not need"},
-		d.limit("memory limit", cgroup.Memory),
-		d.limit("process limit", cgroup.Processes),
-		d.limit("processor limit", cgroup.CPU),
-		d.network(),
 	}
 	if d.rooms == nil {
 		found[3].Detail = "packages cannot be mounted into sandboxes that run, so that cold starts are slower: " + d.noRooms
@@ -35,33 +29,7 @@ func (d *Driver) Findings(ctx context.Context) []sandbox.Finding {
 			found[4].Detail = "Flint has no filter for " + runtime.GOARCH
 		}
 	}
-	return found
-}
-
-// try runs a sandbox, which tells more than all guesses.
-func (d *Driver) try(ctx context.Context) sandbox.Finding {
-	f := sandbox.Finding{Layer: "sandbox"}
-	s, err := d.Start(ctx, sandbox.Spec{
-		ID: "try-" + strconv.FormatUint(d.tries.Add(1), 10), Args: []string{"true"}, Env: []string{"PATH=/usr/bin:/bin"},
-	})
-	if err != nil {
-		f.Detail = err.Error()
-		return f
-	}
-	select {
-	case <-s.Done():
-	case <-ctx.Done():
-	}
-	if err := s.Close(); err != nil {
-		f.Detail = err.Error()
-		return f
-	}
-	if e := s.Exit(); e != (sandbox.Exit{}) {
-		f.Detail = "a sandbox that only runs true ended with " + e.String()
-		return f
-	}
-	f.OK, f.Detail = true, "a process was started and ended in one"
-	return f
+	return append(found, d.Limits()...)
 }
 
 func (d *Driver) spaces() sandbox.Finding {
@@ -80,15 +48,4 @@ func (d *Driver) spaces() sandbox.Finding {
 		f.OK, f.Detail = false, "user namespaces are switched off: set the kernel parameter user.max_user_namespaces"
 	}
 	return f
-}
-
-func (d *Driver) limit(layer string, c cgroup.Controller) sandbox.Finding {
-	if d.groups.Has(c) {
-		return sandbox.Finding{Layer: layer, OK: true, Detail: "control groups " + d.groups.Version()}
-	}
-	detail := "no control group: " + d.groups.Why(c)
-	if c == cgroup.Processes {
-		detail += "; the limit of processes per user stands in"
-	}
-	return sandbox.Finding{Layer: layer, Detail: detail}
 }

@@ -37,11 +37,15 @@ func (d *Driver) Start(ctx context.Context, spec sandbox.Spec) (sandbox.Sandbox,
 	if err != nil {
 		return nil, err
 	}
-	s := &running{driver: d, spec: spec, settled: make(chan struct{}), done: make(chan struct{})}
-	if err := d.register(spec.ID, s); err != nil {
+	s := &running{driver: d}
+	if s.Tree, err = sandbox.NewTree(&d.Host, spec, s); err != nil {
 		return nil, err
 	}
-	defer close(s.settled)
+	defer s.Settle()
+	s.NoBind = d.noRooms
+	s.Open = func(source string) (*stage.Tree, error) {
+		return stage.OpenTree(source, false, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errSlowStart)
 	defer cancel()
 	if err := s.start(ctx); err != nil {
@@ -58,46 +62,46 @@ func (s *running) start(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if err := s.join(ctx); err != nil {
+	if err := s.Join(ctx); err != nil {
 		return err
 	}
 	if err := s.own(); err != nil {
 		return err
 	}
-	if s.group, err = d.groups.Create(s.spec.ID, groupLimits(s.spec.Limits)); err != nil {
+	if s.Group, err = d.Groups.Create(s.Spec.ID, s.GroupLimits(s.Spec.Limits)); err != nil {
 		return err
 	}
-	source := func(i int) string { return s.spec.Mounts[i].Source }
+	source := func(i int) string { return s.Spec.Mounts[i].Source }
 	if d.rooms != nil {
-		sources, err := openSources(s.spec.Mounts)
+		sources, err := openSources(s.Spec.Mounts)
 		if err != nil {
 			return err
 		}
-		s.stage = stage.New(d.rooms, s.spec.ID, sources)
-		source = s.stage.Path
+		s.Stage = stage.New(d.rooms, s.Spec.ID, sources)
+		source = s.Stage.Path
 	}
 	v := d.view
 	if v.files, err = d.base.Refresh(); err != nil {
 		return err
 	}
-	l, err := s.prepare(options(s.spec, v, source))
+	l, err := s.prepare(options(s.Spec, v, source))
 	if err != nil {
 		return err
 	}
 	defer l.close()
-	if err := d.launcher.Do(ctx, func() error { return s.launch(l) }); err != nil {
+	if err := d.Launcher.Do(ctx, func() error { return s.launch(l) }); err != nil {
 		return err
 	}
 	if err := s.letGo(ctx, l); err != nil {
 		return err
 	}
-	if s.stage != nil {
+	if s.Stage != nil {
 		// From here on the sandbox holds its mounts itself.
-		if err := d.launcher.Do(ctx, s.stage.Strike); err != nil {
+		if err := d.Launcher.Do(ctx, s.Stage.Strike); err != nil {
 			return err
 		}
 	}
-	s.follow()
+	s.Follow()
 	return nil
 }
 
@@ -115,10 +119,6 @@ func openSources(mounts []sandbox.Mount) ([]*stage.Source, error) {
 		out = append(out, stage.NewSource(t, m.Propagate))
 	}
 	return out, nil
-}
-
-func groupLimits(l sandbox.Limits) cgroup.Limits {
-	return cgroup.Limits{Memory: l.Memory, Processes: l.Processes + ownProcesses, CPUs: l.CPUs}
 }
 
 // launch is what Flint holds of a bubblewrap process while it starts.
@@ -196,8 +196,8 @@ func (s *running) prepare(opts []string) (_ *launch, err error) {
 		return nil, err
 	}
 	// Options that are read from a file show in no list of processes, here or inside.
-	l.args = append(append(l.args, "--args", l.give(f), "--"), s.spec.Args...)
-	return l, s.io.Open(s.spec.Stdin, s.spec.Stdout != nil)
+	l.args = append(append(l.args, "--args", l.give(f), "--"), s.Spec.Args...)
+	return l, s.IO.Open(s.Spec.Stdin, s.Spec.Stdout != nil)
 }
 
 // memory returns an anonymous file with text, open at its start.
@@ -218,29 +218,29 @@ func memory(name string, text []byte) (*os.File, error) {
 
 // launch forks bubblewrap, on the launcher's thread.
 func (s *running) launch(l *launch) error {
-	if s.stage != nil {
-		if err := s.stage.Set(); err != nil {
+	if s.Stage != nil {
+		if err := s.Stage.Set(); err != nil {
 			return err
 		}
 	}
 	cmd := exec.Command(s.driver.program, l.args...) //nolint:noctx // it ends when the sandbox is closed
 	cmd.Env, cmd.Dir = []string{}, "/"
 	cmd.ExtraFiles = l.theirs
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.io.Theirs[0], s.io.Theirs[1], s.io.Theirs[2]
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.IO.Theirs[0], s.IO.Theirs[1], s.IO.Theirs[2]
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if s.user != nil {
 		// Without the groups of the user that Flint runs as: they would open the files of those groups.
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(os.Geteuid()), Gid: uint32(os.Getegid())}
 	}
-	spawn := func() error { return s.group.Spawn(cmd.SysProcAttr, cmd.Start) }
+	spawn := func() error { return s.Group.Spawn(cmd.SysProcAttr, cmd.Start) }
 	var err error
-	if s.network != nil {
-		err = s.network.Enter(spawn)
+	if s.Network != nil {
+		err = s.Network.Start(cmd, spawn)
 	} else {
 		err = spawn()
 	}
 	l.closeTheirs()
-	s.io.CloseTheirs()
+	s.IO.CloseTheirs()
 	if cmd.Process != nil {
 		s.cmd = cmd
 	}
@@ -260,6 +260,11 @@ func (s *running) letGo(ctx context.Context, l *launch) error {
 		}
 		return fmt.Errorf("%s: %w", what, err)
 	}
+	if s.Network != nil {
+		if err := s.Network.Ready(ctx); err != nil {
+			return fail("set up", err)
+		}
+	}
 	var first struct {
 		Pid int `json:"child-pid"`
 	}
@@ -267,12 +272,10 @@ func (s *running) letGo(ctx context.Context, l *launch) error {
 	if err := s.reports.Decode(&first); err != nil {
 		return fail("set up", s.complaint(err))
 	}
-	pidfd, err := unix.PidfdOpen(first.Pid, 0)
-	if err != nil {
-		return fail("watch the sandbox", err)
+	var err error
+	if s.First, err = s.driver.Guard.Follow(first.Pid); err != nil {
+		return fail("set up", err)
 	}
-	s.pid, s.pidfd = first.Pid, pidfd
-	s.driver.guard.Watch(s.pid)
 	if err := s.limit(); err != nil {
 		return fail("limit the sandbox", err)
 	}
@@ -291,18 +294,18 @@ func (s *running) letGo(ctx context.Context, l *launch) error {
 func (s *running) limit() error {
 	set := func(resource int, most uint64) error {
 		var now unix.Rlimit
-		if err := unix.Prlimit(s.pid, resource, nil, &now); err != nil {
+		if err := unix.Prlimit(s.First.Pid, resource, nil, &now); err != nil {
 			return err
 		}
 		most = min(most, now.Max) // raising it takes a privilege
-		return unix.Prlimit(s.pid, resource, &unix.Rlimit{Cur: most, Max: most}, nil)
+		return unix.Prlimit(s.First.Pid, resource, &unix.Rlimit{Cur: most, Max: most}, nil)
 	}
-	l := s.spec.Limits
+	l := s.Spec.Limits
 	errs := []error{set(unix.RLIMIT_NOFILE, uint64(max(0, l.Files))), set(unix.RLIMIT_CORE, 0)}
 	if l.FileSize > 0 {
 		errs = append(errs, set(unix.RLIMIT_FSIZE, uint64(l.FileSize)))
 	}
-	if !s.driver.groups.Has(cgroup.Processes) {
+	if !s.driver.Groups.Has(cgroup.Processes) {
 		errs = append(errs, set(unix.RLIMIT_NPROC, uint64(max(0, l.Processes+ownProcesses))))
 	}
 	return errors.Join(errs...)
@@ -312,8 +315,8 @@ func (s *running) limit() error {
 // that the words are bubblewrap's.
 func (s *running) complaint(err error) error {
 	s.slay()
-	_ = s.io.Ours[2].SetReadDeadline(time.Now().Add(time.Second))
-	text, _ := io.ReadAll(io.LimitReader(s.io.Ours[2], 4<<10))
+	_ = s.IO.Ours[2].SetReadDeadline(time.Now().Add(time.Second))
+	text, _ := io.ReadAll(io.LimitReader(s.IO.Ours[2], 4<<10))
 	if say := strings.TrimPrefix(strings.TrimSpace(string(text)), "bwrap: "); say != "" {
 		return errors.New(say)
 	}

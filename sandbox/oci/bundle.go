@@ -73,7 +73,7 @@ type mount struct {
 
 // config returns what a runtime reads.
 func (s *running) config(mounts []mount) *specs.Spec {
-	spec := s.spec
+	spec := s.Spec
 	args := append([]string{"/bin/sh", "-c", initScript, "sh"}, spec.Args...)
 	c := &specs.Spec{
 		Version:  "1.0.2",
@@ -106,7 +106,7 @@ func (s *running) config(mounts []mount) *specs.Spec {
 		c.Linux.Namespaces = append(c.Linux.Namespaces, specs.LinuxNamespace{Type: specs.NetworkNamespace})
 	}
 	if s.driver.runtime.joinsGroups() {
-		c.Linux.CgroupsPath, c.Linux.Resources = s.driver.groups.RuntimePath(spec.ID), s.resources()
+		c.Linux.CgroupsPath, c.Linux.Resources = s.driver.Groups.RuntimePath(spec.ID), s.resources()
 	}
 	if weaken := s.driver.weak.Spec; weaken != nil {
 		weaken(c)
@@ -125,7 +125,7 @@ func (s *running) rlimits() []specs.POSIXRlimit {
 	limit := func(kind string, most uint64) specs.POSIXRlimit {
 		return specs.POSIXRlimit{Type: kind, Hard: most, Soft: most}
 	}
-	l := s.spec.Limits
+	l := s.Spec.Limits
 	out := []specs.POSIXRlimit{limit("RLIMIT_NOFILE", uint64(max(0, l.Files))), limit("RLIMIT_CORE", 0)}
 	if l.FileSize > 0 {
 		out = append(out, limit("RLIMIT_FSIZE", uint64(l.FileSize)))
@@ -136,12 +136,12 @@ func (s *running) rlimits() []specs.POSIXRlimit {
 // resources are the limits that the runtime is to set. The one on processes is for Flint to lower when the runtime, which
 // needs some itself, is done.
 func (s *running) resources() *specs.LinuxResources {
-	processes := int64(s.spec.Limits.Processes + startProcesses)
+	processes := int64(s.Spec.Limits.Processes + startProcesses)
 	r := &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: &processes}}
-	if memory := s.spec.Limits.Memory; memory > 0 {
+	if memory := s.Spec.Limits.Memory; memory > 0 {
 		r.Memory = &specs.LinuxMemory{Limit: &memory}
 	}
-	if cpus := s.spec.Limits.CPUs; cpus > 0 {
+	if cpus := s.Spec.Limits.CPUs; cpus > 0 {
 		period, quota := uint64(cpuPeriod), max(cpuLeast, int64(cpus*cpuPeriod))
 		r.CPU = &specs.LinuxCPU{Period: &period, Quota: &quota}
 	}
@@ -162,7 +162,7 @@ func (s *running) mounts(mounts []mount) []specs.Mount {
 			"nosuid", "nodev", "noexec", "mode=1777", "size=" + strconv.Itoa(sandbox.SharedMemory),
 		}},
 		{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", Options: []string{
-			"nosuid", "nodev", "mode=1777", "size=" + strconv.FormatInt(s.spec.Limits.Tmp, 10),
+			"nosuid", "nodev", "mode=1777", "size=" + strconv.FormatInt(s.Spec.Limits.Tmp, 10),
 		}},
 	}
 	for _, m := range mounts {
@@ -176,9 +176,22 @@ func (s *running) mounts(mounts []mount) []specs.Mount {
 	return out
 }
 
+// etcLinks says what the names in /etc lead to.
+func (s *running) etcLinks(files []string) map[string]string {
+	links := map[string]string{}
+	for _, name := range files {
+		to := name
+		if s.Network != nil && name == rootfs.ResolvConf {
+			to = rootfs.OwnResolvConf
+		}
+		links[path.Join("/etc", name)] = path.Join(rootfs.Inside, to)
+	}
+	return links
+}
+
 // skeleton makes the root directory of a sandbox: what is mounted on, and links. The runtime could not: it is not the
 // owner by then.
-func skeleton(root string, system rootfs.System, etc []string, mounts []mount) error {
+func skeleton(root string, system rootfs.System, etc map[string]string, mounts []mount) error {
 	for _, d := range []string{"", "/usr", "/usr/local", "/etc", "/dev", "/run", "/run/flint", "/var", "/proc", "/tmp"} {
 		if err := os.Mkdir(root+d, 0o755); err != nil {
 			return err
@@ -202,9 +215,7 @@ func skeleton(root string, system rootfs.System, etc []string, mounts []mount) e
 		}
 	}
 	links := maps.Clone(system.Links)
-	for _, name := range etc {
-		links[path.Join("/etc", name)] = path.Join(rootfs.Inside, name)
-	}
+	maps.Copy(links, etc)
 	links["/var/tmp"] = "/tmp"
 	for name, to := range links {
 		if err := os.MkdirAll(root+path.Dir(name), 0o755); err != nil {

@@ -74,7 +74,7 @@ func dieSlowly(t *testing.T, dir string) {
 	if groups := groupsNamed("doomed"); len(groups) == 0 {
 		t.Fatal("the sandbox has no control group")
 	}
-	os.Stdout.WriteString("sandbox of " + strconv.Itoa(s.(*running).pid) + "\n")
+	os.Stdout.WriteString("sandbox of " + strconv.Itoa(s.(*running).First.Pid) + "\n")
 	<-s.Done()
 }
 

@@ -11,20 +11,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"flint/internal/cgroup"
 	"flint/internal/guard"
+	"flint/internal/network"
 	"flint/internal/rootfs"
 	"flint/internal/stage"
 	"flint/internal/stdio"
@@ -33,10 +31,12 @@ import (
 
 // Config configures a Driver.
 type Config struct {
-	Runtime   string       // path or name of the program; runc, crun and runsc are looked for on PATH when empty
-	RunDir    string       // a directory of the driver's own; a temporary one when empty
-	FirstUser uint32       // the first of the host's user ids that sandboxes run as; 1,000,000,000 when 0
-	Logger    *slog.Logger // discards when nil
+	Runtime   string // path or name of the program; runc, crun and runsc are looked for on PATH when empty
+	RunDir    string // a directory of the driver's own; a temporary one when empty
+	FirstUser uint32 // the first of the host's user ids that sandboxes run as; 1,000,000,000 when 0
+	// Network configures the networks of sandboxes that have one of their own; nil: none has, beside a bare loopback.
+	Network *network.Config
+	Logger  *slog.Logger // discards when nil
 	// Weak takes protections away. Only tests set it, those that have to see attacks succeed.
 	Weak Weakness
 }
@@ -51,26 +51,18 @@ type Weakness struct {
 
 // Driver starts sandboxes with an OCI runtime.
 type Driver struct {
-	runtime  ociRuntime
-	runDir   string
-	owned    bool // runDir was made here
-	log      *slog.Logger
-	groups   *cgroup.Manager
-	others   []string // where runtimes make groups that groups does not know
-	launcher *stage.Launcher
-	rooms    *stage.Rooms
-	users    *users
-	guard    *guard.Guard
-	profile  *specs.LinuxSeccomp // nil when the kernel has no filters
-	etc      *rootfs.Etc
-	system   rootfs.System
-	fixed    []mount // of the system: in every sandbox
-	tries    atomic.Uint64
-	weak     Weakness
-
-	mu     sync.Mutex
-	closed bool
-	live   map[string]*running
+	sandbox.Host
+	runtime ociRuntime
+	runDir  string
+	owned   bool     // runDir was made here
+	others  []string // where runtimes make groups that groups does not know
+	rooms   *stage.Rooms
+	users   *users
+	profile *specs.LinuxSeccomp // nil when the kernel has no filters
+	etc     *rootfs.Etc
+	system  rootfs.System
+	fixed   []mount // of the system: in every sandbox
+	weak    Weakness
 }
 
 var _ sandbox.Driver = (*Driver)(nil)
@@ -81,9 +73,9 @@ const stateDir = stage.Root + "/.state"
 // New finds a runtime and prepares what all sandboxes share. It needs the privileges of root: the error says what is
 // missing. The caller closes the driver.
 func New(cfg Config) (_ *Driver, err error) {
-	d := &Driver{runDir: cfg.RunDir, log: cfg.Logger, live: map[string]*running{}, weak: cfg.Weak}
-	if d.log == nil {
-		d.log = slog.New(slog.DiscardHandler)
+	d := &Driver{runDir: cfg.RunDir, Host: sandbox.Host{Log: cfg.Logger, Overhead: ownProcesses}, weak: cfg.Weak}
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
 	}
 	if err := stdio.KeepInherited(); err != nil {
 		return nil, err
@@ -109,19 +101,20 @@ func New(cfg Config) (_ *Driver, err error) {
 		return nil, fmt.Errorf("prepare the sandboxes' /etc: %w", err)
 	}
 	d.system = rootfs.Look()
-	d.groups = cgroup.Open()
-	d.others = d.groups.Others()
-	if err := d.groups.Clean(); err != nil {
-		d.log.Warn("stale control groups stay", slog.Any("err", err))
+	d.Groups = cgroup.Open()
+	d.others = d.Groups.Others()
+	if err := d.Groups.Clean(); err != nil {
+		d.Log.Warn("stale control groups stay", slog.Any("err", err))
 	}
 	cgroup.CleanOthers(d.others)
-	if d.launcher, err = stage.NewLauncher(d.furnish); err != nil {
+	if d.Launcher, err = stage.NewLauncher(d.furnish); err != nil {
 		err = fmt.Errorf("sandboxes of OCI runtimes need the privileges of root (bubblewrap does without): %w", err)
 		return nil, errors.Join(err, d.Close())
 	}
-	if d.guard, err = guard.New(d.log); err != nil {
+	if d.Guard, err = guard.New(d.Log); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
+	d.connect(cfg.Network)
 	return d, nil
 }
 
@@ -166,48 +159,19 @@ func hasSeccomp() bool {
 	return err == nil && strings.Contains(string(b), "errno")
 }
 
-// register notes a sandbox that is being started. Its id is taken until unregister.
-func (d *Driver) register(id string, s *running) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
-		return stage.ErrClosed
-	}
-	if _, taken := d.live[id]; taken {
-		return fmt.Errorf("sandbox id %q is taken", id)
-	}
-	d.live[id] = s
-	return nil
-}
-
-func (d *Driver) unregister(id string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.live, id)
-}
-
 // Close closes the sandboxes that still run and gives back what the driver holds.
 func (d *Driver) Close() error {
-	d.mu.Lock()
-	if d.closed {
-		d.mu.Unlock()
+	first, err := d.End()
+	if !first {
 		return nil
 	}
-	d.closed = true
-	left := slices.Collect(maps.Values(d.live))
-	d.mu.Unlock()
-	var errs []error
-	for _, s := range left {
-		<-s.settled // a start that is under way ends within its deadline
-		errs = append(errs, s.Close())
-	}
-	errs = append(errs, d.guard.Close())
-	d.launcher.Close()
+	errs := []error{err}
+	d.Launcher.Close()
 	if d.rooms != nil {
 		d.rooms.Close()
 	}
 	cgroup.CloseOthers(d.others)
-	errs = append(errs, d.groups.Close())
+	errs = append(errs, d.Groups.Close())
 	if d.owned {
 		errs = append(errs, os.RemoveAll(d.runDir))
 	}

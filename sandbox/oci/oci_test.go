@@ -20,7 +20,7 @@ func open(t testing.TB, name string) *Driver {
 	if _, err := findRuntime(name); err != nil {
 		t.Skip(err)
 	}
-	d, err := New(Config{Runtime: name, RunDir: t.TempDir()})
+	d, err := New(Config{Runtime: name, RunDir: t.TempDir(), Network: sandboxtest.Networks(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +29,7 @@ func open(t testing.TB, name string) *Driver {
 			t.Errorf("Close() = %v", err)
 		}
 	})
-	if f := d.try(t.Context()); !f.OK {
+	if f := d.Try(t.Context(), d); !f.OK {
 		t.Skipf("this host cannot run sandboxes: %s", f.Detail)
 	}
 	return d
@@ -49,6 +49,7 @@ func TestDriver(t *testing.T) {
 				Memory:    sandboxtest.Offers(found, "memory limit"),
 				Processes: true,
 				Usage:     sandboxtest.Offers(found, "processor limit"),
+				Network:   d.Networks() == nil,
 				Leftovers: func(id string) []string { return leftovers(t, d, id) },
 			})
 		})
@@ -67,7 +68,7 @@ func leftovers(t *testing.T, d *Driver, id string) []string {
 		}
 		return err
 	}
-	err := d.launcher.Do(t.Context(), func() error {
+	err := d.Launcher.Do(t.Context(), func() error {
 		for _, dir := range []string{stage.Root, stateDir} {
 			if _, err := os.Stat(filepath.Join(dir, id)); err == nil {
 				left = append(left, filepath.Join(dir, id))

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"flint/sandbox"
 )
@@ -43,7 +42,7 @@ func findRuntime(name string) (ociRuntime, error) {
 	if r.path, err = filepath.Abs(r.path); err != nil {
 		return r, err
 	}
-	text, err := ask(r.path)
+	text, err := sandbox.Ask(r.path)
 	if err != nil {
 		return r, err
 	}
@@ -62,21 +61,6 @@ func parseVersion(text string) (kind, version string) {
 		return "", ""
 	}
 	return f[0], f[2]
-}
-
-func ask(program string) (string, error) {
-	cmd := exec.Command(program, "--version") //nolint:noctx // it has a deadline of its own
-	var out strings.Builder
-	cmd.Stdout = &out
-	if err := cmd.Start(); err != nil {
-		return "", fmt.Errorf("ask %s for its version: %w", program, err)
-	}
-	late := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
-	defer late.Stop()
-	if err := cmd.Wait(); err != nil {
-		return "", fmt.Errorf("ask %s for its version: %w", program, err)
-	}
-	return strings.TrimSpace(out.String()), nil
 }
 
 // gVisor says whether the runtime is one with a kernel of its own, which sees no mounts that are made later, enforces its

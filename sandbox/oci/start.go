@@ -42,14 +42,15 @@ func (d *Driver) Start(ctx context.Context, spec sandbox.Spec) (sandbox.Sandbox,
 	if err != nil {
 		return nil, err
 	}
-	if spec.Network != sandbox.NetworkNone && spec.Network != sandbox.NetworkHost {
-		return nil, fmt.Errorf("start sandbox %s: %w: the OCI driver makes none of its own", spec.ID, sandbox.ErrNoNetwork)
-	}
-	s := &running{driver: d, spec: spec, settled: make(chan struct{}), done: make(chan struct{})}
-	if err := d.register(spec.ID, s); err != nil {
+	s := &running{driver: d}
+	if s.Tree, err = sandbox.NewTree(&d.Host, spec, s); err != nil {
 		return nil, err
 	}
-	defer close(s.settled)
+	defer s.Settle()
+	if d.runtime.gVisor() {
+		s.NoBind = "gVisor sees no mounts that are made later"
+	}
+	s.Open = func(source string) (*stage.Tree, error) { return d.open(source, false) }
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errSlowStart)
 	defer cancel()
 	if err := s.start(ctx); err != nil {
@@ -67,14 +68,17 @@ func (s *running) start(ctx context.Context) (err error) {
 	if s.user, err = d.users.take(); err != nil {
 		return err
 	}
-	for _, m := range s.spec.Mounts {
+	if err := s.Join(ctx); err != nil {
+		return err
+	}
+	for _, m := range s.Spec.Mounts {
 		if m.Writable {
 			if err := usermap.Give(m.Source, s.user.id); err != nil {
 				return err
 			}
 		}
 	}
-	if s.group, err = d.groups.Create(s.spec.ID, s.startLimits()); err != nil {
+	if s.Group, err = d.Groups.Create(s.Spec.ID, s.startLimits()); err != nil {
 		return err
 	}
 	mounts, err := s.open()
@@ -89,7 +93,7 @@ func (s *running) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := s.io.Open(s.spec.Stdin, s.spec.Stdout != nil); err != nil {
+	if err := s.IO.Open(s.Spec.Stdin, s.Spec.Stdout != nil); err != nil {
 		return err
 	}
 	inside, err := s.talk()
@@ -97,14 +101,14 @@ func (s *running) start(ctx context.Context) (err error) {
 		return err
 	}
 	defer inside.Close()
-	err = d.launcher.Do(ctx, func() error {
-		if err := s.stage.Set(); err != nil {
+	err = d.Launcher.Do(ctx, func() error {
+		if err := s.Stage.Set(); err != nil {
 			return err
 		}
 		if err := os.Mkdir(s.bundle(), 0o755); err != nil {
 			return err
 		}
-		if err := skeleton(s.bundle()+"/rootfs", d.system, etc, mounts); err != nil {
+		if err := skeleton(s.bundle()+"/rootfs", d.system, s.etcLinks(etc), mounts); err != nil {
 			return fmt.Errorf("make the root directory: %w", err)
 		}
 		if err := os.WriteFile(s.bundle()+"/config.json", config, 0o600); err != nil {
@@ -123,10 +127,10 @@ func (s *running) start(ctx context.Context) (err error) {
 		return err
 	}
 	// From here on the sandbox holds its mounts itself. The bundle stays: the root directory is in it.
-	if err := d.launcher.Do(ctx, s.stage.Strike); err != nil {
+	if err := d.Launcher.Do(ctx, s.Stage.Strike); err != nil {
 		return err
 	}
-	s.follow()
+	s.Follow()
 	return nil
 }
 
@@ -134,7 +138,7 @@ func (s *running) start(ctx context.Context) (err error) {
 func (s *running) open() ([]mount, error) {
 	mounts := append([]mount(nil), s.driver.fixed...)
 	var sources []*stage.Source
-	for _, m := range s.spec.Mounts {
+	for _, m := range s.Spec.Mounts {
 		info, err := os.Stat(m.Source)
 		var t *stage.Tree
 		if err == nil {
@@ -154,17 +158,14 @@ func (s *running) open() ([]mount, error) {
 		sources = append(sources, src)
 		mounts = append(mounts, mount{target: m.Target, dir: info.IsDir(), shared: m.Propagate})
 	}
-	s.stage = stage.New(s.driver.rooms, s.spec.ID, sources)
-	for i := range s.spec.Mounts {
-		mounts[len(s.driver.fixed)+i].source = s.stage.Path(i)
+	s.Stage = stage.New(s.driver.rooms, s.Spec.ID, sources)
+	for i := range s.Spec.Mounts {
+		mounts[len(s.driver.fixed)+i].source = s.Stage.Path(i)
 	}
 	return mounts, nil
 }
 
-func (s *running) bundle() string { return path.Join(stage.Root, s.spec.ID, "bundle") }
-
-// removeBundle runs on the launcher's thread.
-func (s *running) removeBundle() error { return os.RemoveAll(s.bundle()) }
+func (s *running) bundle() string { return path.Join(stage.Root, s.Spec.ID, "bundle") }
 
 // talk makes the connection to the first process inside.
 func (s *running) talk() (inside *os.File, err error) {
@@ -187,19 +188,24 @@ func (s *running) launch(inside *os.File) error {
 	if leak := d.weak.Leak; leak != nil {
 		files = append(files, leak, leak) // the first process inside uses the number of the first for itself
 	}
-	args := d.runtime.run(stateDir, s.bundle(), s.spec.ID, len(files), s.spec.Network)
+	args := d.runtime.run(stateDir, s.bundle(), s.Spec.ID, len(files), s.Spec.Network)
 	cmd := exec.Command(d.runtime.path, args...) //nolint:noctx // await ends it with the start
 	cmd.Env, cmd.Dir = []string{runtimePath}, "/"
 	cmd.ExtraFiles = files
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.io.Theirs[0], s.io.Theirs[1], s.io.Theirs[2]
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.IO.Theirs[0], s.IO.Theirs[1], s.IO.Theirs[2]
 	// Without the groups of the user that Flint runs as: they would open the files of those groups.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: &syscall.Credential{Uid: uint32(os.Geteuid()), Gid: uint32(os.Getegid())}}
 	run := cmd.Start
 	if !d.runtime.joinsGroups() {
-		run = func() error { return s.group.Spawn(cmd.SysProcAttr, cmd.Start) }
+		run = func() error { return s.Group.Spawn(cmd.SysProcAttr, cmd.Start) }
 	}
-	err := run()
-	s.io.CloseTheirs()
+	var err error
+	if s.Network != nil {
+		err = s.Network.Start(cmd, run) // the configuration names no namespace, so that the sandbox stays in that of the runtime
+	} else {
+		err = run()
+	}
+	s.IO.CloseTheirs()
 	if err != nil {
 		return fmt.Errorf("run %s: %w", d.runtime.path, err)
 	}
@@ -216,7 +222,7 @@ func (s *running) await(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	var pid, log []byte
-	read := s.driver.launcher.Do(ctx, func() error {
+	read := s.driver.Launcher.Do(ctx, func() error {
 		pid, _ = os.ReadFile(s.bundle() + "/pid") // missing when it failed
 		log, _ = os.ReadFile(s.bundle() + "/log")
 		return nil
@@ -227,34 +233,31 @@ func (s *running) await(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.driver.runtime.kind, complaint(string(log)+s.complaints()))
 	}
-	if s.pid, err = strconv.Atoi(strings.TrimSpace(string(pid))); err != nil {
+	number, err := strconv.Atoi(strings.TrimSpace(string(pid)))
+	if err != nil {
 		return fmt.Errorf("%s named no process: %w", s.driver.runtime.kind, err)
 	}
-	if s.pidfd, err = unix.PidfdOpen(s.pid, 0); err != nil {
-		s.pidfd = 0
-		return fmt.Errorf("watch the sandbox: %w", err)
-	}
-	s.driver.guard.Watch(s.pid)
-	return nil
+	s.First, err = s.driver.Guard.Follow(number)
+	return err
 }
 
 // complaints are what the runtime wrote where the program would write.
 func (s *running) complaints() string {
 	var b bytes.Buffer
-	_ = s.io.Ours[2].SetReadDeadline(time.Now().Add(100 * time.Millisecond))
-	_, _ = b.ReadFrom(limited(s.io.Ours[2]))
+	_ = s.IO.Ours[2].SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	_, _ = b.ReadFrom(limited(s.IO.Ours[2]))
 	return b.String()
 }
 
 // letGo sets the limits that the runtime could not have worked under, and lets the program run.
 func (s *running) letGo(ctx context.Context) error {
 	if !s.driver.weak.Limits {
-		if err := s.group.SetLimits(groupLimits(s.spec.Limits)); err != nil {
+		if err := s.Group.SetLimits(s.GroupLimits(s.Spec.Limits)); err != nil {
 			return fmt.Errorf("limit the sandbox: %w", err)
 		}
-		if !s.driver.groups.Has(cgroup.Processes) {
-			most := uint64(max(0, s.spec.Limits.Processes+ownProcesses))
-			if err := unix.Prlimit(s.pid, unix.RLIMIT_NPROC, &unix.Rlimit{Cur: most, Max: most}, nil); err != nil {
+		if !s.driver.Groups.Has(cgroup.Processes) {
+			most := uint64(max(0, s.Spec.Limits.Processes+ownProcesses))
+			if err := unix.Prlimit(s.First.Pid, unix.RLIMIT_NPROC, &unix.Rlimit{Cur: most, Max: most}, nil); err != nil {
 				return fmt.Errorf("limit the sandbox: %w", err)
 			}
 		}
@@ -263,7 +266,7 @@ func (s *running) letGo(ctx context.Context) error {
 	if err := s.first.SetWriteDeadline(deadline); err != nil {
 		return err
 	}
-	if _, err := s.first.WriteString(start(s.spec.Env)); err != nil {
+	if _, err := s.first.WriteString(start(s.Spec.Env)); err != nil {
 		return fmt.Errorf("let the sandbox run: %w", err)
 	}
 	raw, err := s.first.SyscallConn()
@@ -282,11 +285,7 @@ func (s *running) startLimits() cgroup.Limits {
 	if s.driver.weak.Limits {
 		return cgroup.Limits{}
 	}
-	l := groupLimits(s.spec.Limits)
+	l := s.GroupLimits(s.Spec.Limits)
 	l.Processes += startProcesses
 	return l
-}
-
-func groupLimits(l sandbox.Limits) cgroup.Limits {
-	return cgroup.Limits{Memory: l.Memory, Processes: l.Processes + ownProcesses, CPUs: l.CPUs}
 }

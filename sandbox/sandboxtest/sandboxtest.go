@@ -27,10 +27,7 @@ type Caps struct {
 	Memory    bool // the memory limit holds
 	Processes bool // the process limit holds
 	Usage     bool // processor time is accounted for
-	Network   bool // sandboxes may have a network of their own
-	NodePort  int  // of 127.0.0.1 in those, where the node answers with NodeSays
-	// Name has the address NameAddr wherever names are looked up; no name is when it is empty.
-	Name, NameAddr string
+	Network   bool // sandboxes may have a network of their own, as [Networks] configures it
 	// Leftovers returns what is left on the host of a sandbox that is closed, beside mounts and control groups.
 	Leftovers func(id string) []string
 }
