@@ -240,6 +240,7 @@ func updateFunction(ctx context.Context, t *tx, f *flint.Function) error {
 // then on; their rows are removed in the background.
 func (s *Store) DeleteFunction(ctx context.Context, project flint.ProjectID, id flint.FunctionID) error {
 	var rules []*flint.Rule
+	s.records.settle(ctx) // a record is told from those of a later namesake by its time: the fewer are on their way the better
 	err := s.write(ctx, func(ctx context.Context, t *tx) (err error) {
 		f, uid, err := function(ctx, t, project, id)
 		if err != nil {
