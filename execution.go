@@ -72,6 +72,7 @@ type Execution struct {
 	Logs, Errors    string
 	Duration        float64 // seconds
 	ScheduledAt     time.Time
+	Receipt         *Receipt // nil: it has none
 }
 
 // StoredRequestHeader reports whether the record of an execution keeps a request header of that lower-case name.

@@ -51,6 +51,8 @@ func New(c Config) http.Handler {
 		"GET /projects/{project}/functions":     a.functions,
 		"GET /projects/{project}/executions":    a.executions,
 
+		"GET /projects/{project}/executions/{execution}": a.execution,
+
 		"GET /projects/{project}/functions/{function}/scaling":   a.scaling,
 		"PATCH /projects/{project}/functions/{function}/scaling": a.updateScaling,
 	} {
@@ -267,7 +269,7 @@ func executionModel(e *flint.Execution) client.Execution {
 	return client.Execution{
 		ID: string(e.ID), Project: string(e.Project), Function: string(e.Function), DeploymentID: string(e.Deployment), CreatedAt: e.CreatedAt.UTC(),
 		Trigger: string(e.Trigger), Status: string(e.Status), Method: e.RequestMethod, Path: e.RequestPath, StatusCode: e.StatusCode,
-		Duration: e.Duration, Logs: e.Logs, Errors: e.Errors,
+		Duration: e.Duration, Logs: e.Logs, Errors: e.Errors, Receipt: receiptModel(e.Receipt),
 	}
 }
 

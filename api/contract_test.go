@@ -89,6 +89,8 @@ func examples() map[string]example {
 		"flint.updateFunctionScaling": {path: f, params: map[string]any{"minWarm": 1, "maxWorkers": 4, "keepAlive": 300}, unknown: of(), bad: with(map[string]any{
 			"minWarm": 5, "maxWorkers": 1001, "callsPerWorker": -1, "keepAlive": "5m",
 		})},
+		"flint.getExecutionReceipt": {path: fe, bad: with(map[string]any{"executionId": "-x"}), unknown: of("executionId", execution)},
+
 		"proxy.listRules":          {bad: list(map[string]any{"search": strings.Repeat("x", 257)})},
 		"proxy.createAPIRule":      {params: map[string]any{"domain": "a.functions.test"}, bad: map[string]any{"domain": "https://x.y"}},
 		"proxy.createFunctionRule": {params: map[string]any{"domain": "a.functions.test", "functionId": "f"}, bad: with(map[string]any{"domain": "1.2.3.4", "branch": long})},
@@ -155,7 +157,7 @@ func platform(t *testing.T) *api.API {
 	for _, err := range []error{
 		b.Store.CreateFunction(ctx, &flint.Function{Project: apitest.Project, ID: "f", Name: "f", Runtime: "node-22", Entrypoint: "i.js", Enabled: true}, nil),
 		b.Store.CreateDeployment(ctx, &flint.Deployment{Project: apitest.Project, ID: "d", Function: "f", Runtime: "node-22", Status: flint.DeploymentWaiting, SourceDigest: source}),
-		b.Store.AppendExecution(ctx, &flint.Execution{Project: apitest.Project, ID: "e", Function: "f", Status: flint.ExecutionCompleted}),
+		b.Store.AppendExecution(ctx, &flint.Execution{Project: apitest.Project, ID: "e", Function: "f", Status: flint.ExecutionCompleted, Receipt: &flint.Receipt{}}),
 		b.Store.CreateVariable(ctx, &flint.Variable{Project: apitest.Project, ID: "v", Function: "f", Key: "a"}),
 		b.Store.CreateVariable(ctx, &flint.Variable{Project: apitest.Project, ID: "pv", Key: "a"}),
 		b.Store.CreateRule(ctx, &flint.Rule{Project: apitest.Project, ID: "r", Function: "f", Domain: "r.functions.test"}),

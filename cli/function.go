@@ -52,7 +52,7 @@ func newFunction() *cobra.Command {
 func newExecutions() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "executions", Short: "Show what runs: the newest executions, or each that ends", Args: cobra.NoArgs, Aliases: []string{"execution"},
-		Example: "  flint executions --function hello --logs\n  flint executions --follow",
+		Example: "  flint executions --function hello --logs\n  flint executions --follow\n  flint executions show 68c1f2aa0003f1b2c3d4",
 	}
 	project, format := projectFlag(cmd), outputFlag(cmd)
 	function := cmd.Flags().StringP("function", "f", "", "of this function only")
@@ -60,6 +60,7 @@ func newExecutions() *cobra.Command {
 	follow := cmd.Flags().Bool("follow", false, "go on with every execution that ends, until interrupted")
 	limit := cmd.Flags().IntP("limit", "n", 25, "how many of the newest to show")
 	logs := cmd.Flags().Bool("logs", false, "show logs and errors under each")
+	cmd.AddCommand(newExecutionsShow())
 	return operate(cmd, func(cmd *cobra.Command, _ []string, c *client.Client) error {
 		if err := checkOutput(*format); err != nil {
 			return err
@@ -111,9 +112,14 @@ func writeExecution(w io.Writer, e client.Execution, logs bool) error {
 		code, took = fmt.Sprint(e.StatusCode), fmt.Sprintf("%.3fs", e.Duration)
 	}
 	_, err := fmt.Fprintf(w, executionLine, when(e.CreatedAt), e.Status, code, took, e.Trigger, e.Function, clean(e.Method+" "+e.Path), e.ID)
-	if !logs {
+	if !logs || err != nil {
 		return err
 	}
+	return writeOutput(w, e)
+}
+
+// writeOutput shows what an execution logged.
+func writeOutput(w io.Writer, e client.Execution) (err error) {
 	for _, part := range []struct{ mark, text string }{{"|", e.Logs}, {"!", e.Errors}} {
 		for line := range strings.Lines(part.text) {
 			if err == nil {

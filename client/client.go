@@ -82,6 +82,7 @@ type Execution struct {
 	Duration     float64   `json:"duration"` // seconds
 	Logs         string    `json:"logs"`
 	Errors       string    `json:"errors"`
+	Receipt      *Receipt  `json:"receipt,omitempty"`
 }
 
 // Error is what the node refused.

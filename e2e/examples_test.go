@@ -99,6 +99,16 @@ func (s *settler) settle(key string, value any) any {
 			return 0.125
 		case "buildDuration", "ping":
 			return 1.0
+		case "queueTime":
+			return 0.000012
+		case "coldStartTime":
+			return 0.0085
+		case "runTime":
+			return 0.021
+		case "cpuTime":
+			return 0.0185
+		case "peakMemory":
+			return 50331648.0
 		}
 	case string:
 		v = recordedDate.ReplaceAllString(v, "2026-01-02T03:04:05.678+00:00")

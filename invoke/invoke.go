@@ -59,6 +59,7 @@ type Call struct {
 
 	id       flint.ExecutionID
 	accepted time.Time
+	due      time.Time // of asynchronous calls
 	async    bool
 	domain   bool
 }
@@ -255,6 +256,7 @@ func (a *attempt) fail(cause error, output worker.Output) {
 	a.status = 500
 	a.execution.Logs = output.Logs
 	a.execution.Errors = joinLines(output.Errors, explain(cause))
+	a.receipt(output.Receipt)
 	a.settle()
 }
 
@@ -324,6 +326,7 @@ func (a *attempt) next() ([]byte, error) {
 	case errors.Is(err, io.EOF):
 		output := a.response.Output()
 		a.execution.Logs, a.execution.Errors = output.Logs, output.Errors
+		a.receipt(output.Receipt)
 		a.settle()
 	default:
 		a.fail(err, a.response.Output())
@@ -346,7 +349,7 @@ func (i *Invoker) finished(a *attempt) {
 	if !a.call.async {
 		i.observe(e)
 	}
-	i.metrics.finished(a.target.worker.Runtime.ID, e, a.response)
+	a.target.meters.finished(e)
 	level := slog.LevelDebug
 	if a.cause != nil {
 		level = slog.LevelInfo
@@ -354,13 +357,10 @@ func (i *Invoker) finished(a *attempt) {
 	if !i.config.Logger.Enabled(context.Background(), level) { //nolint:forbidigo // asks, does nothing
 		return
 	}
-	attrs := []slog.Attr{
+	attrs := append([]slog.Attr{
 		slog.String("project_id", string(e.Project)), slog.String("function_id", string(e.Function)), slog.String("execution_id", string(e.ID)),
 		slog.String("trigger", string(e.Trigger)), slog.Int("status", e.StatusCode), slog.Float64("dur", e.Duration),
-	}
-	if a.response != nil {
-		attrs = append(attrs, slog.Bool("cold", a.response.Stats.Cold), slog.Duration("queue", a.response.Stats.Queue))
-	}
+	}, receiptAttrs(e.Receipt)...)
 	if a.cause != nil {
 		attrs = append(attrs, slog.String("err", a.cause.Error()))
 	}

@@ -145,9 +145,10 @@ func (i *Invoker) runOnce(ctx context.Context, e *flint.Execution, call *Call) *
 	if err != nil {
 		e.Status, e.UpdatedAt = flint.ExecutionFailed, time.Now()
 		e.Errors = "The function could not be run: " + explain(err)
+		e.Receipt = notRun(waitedBefore(e.UpdatedAt, dueAt(e)))
 		return e
 	}
-	call.id, call.accepted = e.ID, e.CreatedAt
+	call.id, call.accepted, call.due = e.ID, e.CreatedAt, dueAt(e)
 	a, err := i.attempt(ctx, t, call)
 	if err != nil {
 		return nil

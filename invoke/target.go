@@ -19,6 +19,7 @@ type target struct {
 	function   *flint.Function
 	deployment *flint.Deployment // nil: none is active
 	worker     *worker.Target    // nil unless the deployment is ready and its runtime here
+	meters     *meters           // of the runtime, with worker
 	missing    error             // why worker is nil
 	order      uint64            // larger for those that were read later
 	keys       keyCache
@@ -194,6 +195,7 @@ func (i *Invoker) loadTarget(ctx context.Context, key functionKey) (*target, err
 		Project: f.Project, Function: f.ID, Deployment: t.deployment.ID, Digest: t.deployment.BuildDigest,
 		Entrypoint: t.deployment.Entrypoint, Runtime: rt, Env: env, Size: size, Scaling: f.Scaling,
 	}
+	t.meters = i.metrics.of(rt.ID)
 	if !f.Enabled { // it is not there for its clients: nobody needs it warm
 		t.worker.Scaling.MinWarm = 0
 	}

@@ -45,7 +45,7 @@ type Sandbox interface {
 	Exit() Exit
 	// Kill ends the whole tree with SIGKILL. Done follows. Killing twice is harmless.
 	Kill()
-	// Usage returns what the tree has used so far, as far as the host accounts for it.
+	// Usage returns what the tree has used so far, as far as the host accounts for it. It costs microseconds.
 	Usage() Usage
 	// Close kills what is left and gives back everything the sandbox held on the host: mounts, control groups,
 	// directories of its own. It waits for the tree to end.
@@ -56,6 +56,12 @@ type Sandbox interface {
 // have ended is not part of it. Asking costs more than Usage.
 type Delayer interface {
 	Delay() time.Duration
+}
+
+// PeakResetter is what sandboxes are whose host can measure the memory of a part of their life.
+type PeakResetter interface {
+	// ResetPeak lets Usage tell the most memory since now, and reports whether the host can do that.
+	ResetPeak() bool
 }
 
 // Spec describes one sandbox.
@@ -138,7 +144,7 @@ func (e Exit) String() string {
 // Usage is what a sandbox has used. A zero field is unknown.
 type Usage struct {
 	CPU        time.Duration
-	PeakMemory int64 // bytes
+	PeakMemory int64 // bytes; since the last ResetPeak, if there was one
 }
 
 // Finding is one fact about the host that matters to isolation.

@@ -24,9 +24,9 @@ const (
 	launcherTimeout = 10 * time.Second // for a turn on the launcher's thread
 )
 
-// Tree is the life of a process tree in a sandbox, from its first process to its last resource: all of [Sandbox]. How it is
-// isolated is the driver's concern, which embeds it in what it has for each sandbox. Two goroutines copy its output and one
-// waits for its end; done is closed after all three.
+// Tree is the life of a process tree in a sandbox, from its first process to its last resource: all of [Sandbox], and
+// [PeakResetter]. How it is isolated is the driver's concern, which embeds it in what it has for each sandbox. Two goroutines
+// copy its output and one waits for its end; done is closed after all three.
 type Tree struct {
 	Host *Host
 	Spec Spec
@@ -215,6 +215,9 @@ func (t *Tree) Usage() Usage {
 		return t.measure()
 	}
 }
+
+// ResetPeak lets Usage tell the most memory since now, where control groups can.
+func (t *Tree) ResetPeak() bool { return t.Group.ResetPeak() }
 
 // Close ends the tree and gives back what it held.
 func (t *Tree) Close() error {

@@ -121,3 +121,18 @@ func newest(found []place, limit int) []place {
 	})
 	return found[:min(limit, len(found))]
 }
+
+// ExecutionByID returns an execution of any function of a project, or ErrExecutionNotFound.
+func (s *Store) ExecutionByID(ctx context.Context, project flint.ProjectID, id flint.ExecutionID) (*flint.Execution, error) {
+	s.records.settle(ctx)
+	var function flint.FunctionID
+	err := s.one(ctx, "select f.id from executions t join functions f on f.uid = t.owner where t.id = $1 and f.project = $2", []any{string(id), string(project)},
+		func(r scanner) error { return r.Scan(&function) })
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, flint.ErrExecutionNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.Execution(ctx, project, function, id)
+}

@@ -28,6 +28,7 @@ func sample(id string, f *flint.Function) *flint.Execution {
 		ResponseHeaders: []flint.Header{{Name: "content-type", Value: "application/json; charset=utf-8"}, {Name: "content-length", Value: "512"}},
 		Logs:            strings.Repeat("order 17 accepted, 3 items\n", 8)[:200],
 		Duration:        0.00123,
+		Receipt:         &flint.Receipt{Run: 1234 * time.Microsecond, RequestBytes: 128, ResponseBytes: 512, CPU: 1011 * time.Microsecond, PeakMemory: 58_720_256, Shared: true},
 	}
 }
 

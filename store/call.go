@@ -177,7 +177,7 @@ func (s *Store) FinishExecution(ctx context.Context, e *flint.Execution, attempt
 	ended := now()
 	args := []any{
 		string(e.ID), millis(ended), string(e.Deployment), string(e.Status), int64(e.StatusCode), e.Duration,
-		encodeHeaders(e.RequestHeaders, e.ResponseHeaders), e.Logs, e.Errors,
+		encodeHeaders(e.RequestHeaders, e.ResponseHeaders), e.Logs, e.Errors, encodeReceipt(e.Receipt),
 	}
 	counted := false
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
@@ -189,7 +189,7 @@ func (s *Store) FinishExecution(ctx context.Context, e *flint.Execution, attempt
 			return err
 		}
 		if err := t.exec(ctx, `update executions set updated_at = $2, deployment = $3, status = $4, status_code = $5, duration = $6, headers = $7,
-			logs = $8, errors = $9 where id = $1`, args...); err != nil {
+			logs = $8, errors = $9, receipt = $10 where id = $1`, args...); err != nil {
 			return err
 		}
 		if err := t.cover(ctx, spanOf(e), millis(e.CreatedAt)); err != nil && !isMissingOwner(err) { // the function may be gone

@@ -42,6 +42,7 @@ func (s *Store) checkpoint(ctx context.Context, db *sql.DB) {
 
 // wrote counts writes that are committed.
 func (w *writer) wrote(n int) {
+	w.wroteBehind(n)
 	before := w.rows.Add(int64(n)) - int64(n)
 	if before < checkpointRows && before+int64(n) >= checkpointRows {
 		select {

@@ -129,6 +129,9 @@ func (c *compiler) compare(col column, q flint.Query, values []any) (string, err
 		}
 		return col.expr + " in (" + strings.Join(in, ", ") + ")", nil
 	case "notEqual":
+		if values[0] == "" { // a range, which an index can serve
+			return col.expr + " > " + c.bind(values[0]), nil
+		}
 		return col.expr + " <> " + c.bind(values[0]), nil
 	case "lessThan":
 		return col.expr + " < " + c.bind(values[0]), nil
@@ -221,10 +224,6 @@ func (c *compiler) compareList(col column, q flint.Query, values []any) (string,
 		parts = append(parts, "replace("+col.expr+", "+c.bind("\n"+s+"\n")+", '')"+found+col.expr)
 	}
 	return "(" + strings.Join(parts, join) + ")", nil
-}
-
-func like(expr, pattern string) string {
-	return "lower(" + expr + ") like lower(" + pattern + `) escape '\'`
 }
 
 func escapeLike(s string) string {

@@ -100,7 +100,7 @@ func (s *Store) DuplicateDeployment(ctx context.Context, d *flint.Deployment, of
 }
 
 // Rows of a function are found by the number of its present life.
-const ownerScope = "t.owner = (select f.uid from functions f where f.project = $1 and f.id = $2)"
+const ownerScope = "t.owner = " + ownerUID
 
 const readDeployment = "select " + deploymentColumns + " from deployments t where " + ownerScope + " and t.id = $3"
 

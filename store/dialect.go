@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"modernc.org/sqlite"
 	code "modernc.org/sqlite/lib"
@@ -19,8 +20,8 @@ import (
 	"flint"
 )
 
-// This file, and the schema's files named *.sqlite.sql, are the only ones that know which database it is. The rest speaks
-// what SQLite and PostgreSQL share.
+// This file, behind.go, rank.go and the schema's files named *.sqlite.sql are the only ones that know which database it is. The
+// rest speaks what SQLite and PostgreSQL share.
 
 const (
 	beginText    = "begin immediate"
@@ -66,26 +67,45 @@ func matches(text, pattern string) string { return "regexp(" + pattern + ", " + 
 // using is a table, named with its alias, that is read through an index which the statement's conditions allow for.
 func using(table, index string) string { return table + " indexed by " + index }
 
+// like is the condition that a text is as a pattern says, where small and capital ASCII letters are the same.
+func like(expr, pattern string) string { return expr + " like " + pattern + ` escape '\'` }
+
+// holds is the condition that a text in small letters has another one in it.
+func holds(expr, part string) string { return "instr(" + expr + ", " + part + ") > 0" }
+
 // searchIndex finds rows by a part of their text.
 type searchIndex struct {
 	from, join string // the table beside it
 	index      string // it alone
-	match      func(c *compiler, text string) string
+	match      func(c *compiler, words string) string
+	words      string // select statement for what begins with a text, given the text and a bound after it
+	texts      string // index of what is searched, in small letters
 }
 
-// searchLeast is how many characters a search must have for its index.
-const searchLeast = 3
+const (
+	searchLeast = 3  // characters that the index for searches knows in a row
+	searchWords = 64 // ways to go on from fewer characters that are tried
+)
 
 // functionSearch finds the functions of a project, which the scope of the list has bound first.
 func functionSearch() *searchIndex {
 	return &searchIndex{
 		from: "function_search s cross join functions t", join: "t.uid = s.rowid", index: "function_search s",
-		match: func(c *compiler, text string) string {
-			phrase := c.bind(`"` + strings.ReplaceAll(lower(text), `"`, `""`) + `"`)
-			return `s.function_search match 'project : "<' || $1 || '>" AND {id name runtime} : ' || ` + phrase
+		match: func(c *compiler, words string) string {
+			return `s.function_search match 'project : "<' || $1 || '>" AND {id name runtime} : ' || ` + c.bind(words)
 		},
+		words: "select term from function_parts where term >= $1 and term < $2 limit $3",
+		texts: "functions_text",
 	}
 }
+
+// searchable reports whether the indexes for searches have a text as it is.
+func searchable(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsAny(text, "\x00\x1f")
+}
+
+// phrase quotes a text for a search.
+func phrase(text string) string { return `"` + strings.ReplaceAll(text, `"`, `""`) + `"` }
 
 // connector opens connections with a driver of our own, so that nothing is registered for the whole process.
 type connector struct {
@@ -109,6 +129,7 @@ func open(path string, pragmas ...string) *sql.DB {
 	q := url.Values{"_pragma": append(pragmas, "busy_timeout(5000)", "foreign_keys(0)", "temp_store(memory)")}
 	d := &sqlite.Driver{}
 	d.MustRegisterDeterministicScalarFunction("regexp", 2, newMatcher().match)
+	d.MustRegisterDeterministicScalarFunction("rank", -1, rank)
 	return sql.OpenDB(connector{driver: d, dsn: (&url.URL{Scheme: "file", Path: path}).String() + "?" + q.Encode()})
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 const executionColumns = `t.id, t.created_at, t.updated_at, t.deployment, t.trigger, t.status, t.method, t.path, t.status_code, t.duration,
-	t.scheduled_at, t.permissions, t.headers, t.logs, t.errors`
+	t.scheduled_at, t.permissions, t.headers, t.logs, t.errors, t.receipt`
 
 // executionHeaders is the form in which the headers of an execution are kept.
 type executionHeaders struct {
@@ -26,10 +26,10 @@ func executionRow(project flint.ProjectID, function flint.FunctionID) func(scann
 	return func(r scanner) (*flint.Execution, error) {
 		e := flint.Execution{Project: project, Function: function}
 		var created, updated, scheduled int64
-		var permissions string
+		var permissions, receipt string
 		var headers []byte
 		err := r.Scan(&e.ID, &created, &updated, &e.Deployment, &e.Trigger, &e.Status, &e.RequestMethod, &e.RequestPath, &e.StatusCode,
-			&e.Duration, &scheduled, &permissions, &headers, &e.Logs, &e.Errors)
+			&e.Duration, &scheduled, &permissions, &headers, &e.Logs, &e.Errors, &receipt)
 		if err != nil {
 			return nil, err
 		}
@@ -42,6 +42,7 @@ func executionRow(project flint.ProjectID, function flint.FunctionID) func(scann
 		if permissions != "" {
 			e.Permissions = strings.Split(strings.Trim(permissions, "\n"), "\n")
 		}
+		e.Receipt = decodeReceipt(receipt)
 		return &e, nil
 	}
 }
@@ -112,8 +113,8 @@ func appendJSON(b []byte, s string) []byte {
 // An execution that began before the last namesake of its function was deleted belongs to that one, and is refused like
 // one of no function.
 const insertExecution = `insert into executions (owner, id, created_at, updated_at, deployment, trigger, status, method, path, status_code, duration,
-	scheduled_at, permissions, headers, logs, errors)
-	values ((select uid from functions where project = $1 and id = $2 and born_at <= $3), $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`
+	scheduled_at, permissions, headers, logs, errors, receipt)
+	values ((select uid from functions where project = $1 and id = $2 and born_at <= $3), $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`
 
 func addExecution(ctx context.Context, t *tx, r executionRecord) error {
 	span, at := r.span()
@@ -215,7 +216,7 @@ func executionParts() []part {
 			outside: except(int64(200), int64(0)), covers: all, few: true,
 		},
 		{index: "executions_status", attribute: "status", only: "t.status <> 'completed'", outside: except("completed"), covers: all, few: true},
-		{index: "executions_duration", attribute: "duration", only: "t.duration >= 1", outside: fromOne, covers: all, highest: true},
+		{index: "executions_duration", attribute: "duration", only: "t.duration >= 1", outside: fromOne, covers: all},
 		{index: "executions_trigger", attribute: "trigger", only: "t.trigger <> 'http'", outside: except("http"), covers: all, few: true},
 		{index: "executions_path", attribute: "requestPath", only: "t.path <> '/'", outside: except("/")},
 		{index: "executions_method", attribute: "requestMethod", only: "t.method <> 'GET'", outside: except("GET"), few: true},
@@ -225,7 +226,7 @@ func executionParts() []part {
 func (s *Store) executionLister(project flint.ProjectID, function flint.FunctionID, l flint.List) *lister[*flint.Execution] {
 	return &lister[*flint.Execution]{store: s, scope: []any{string(project), string(function)}, list: l, noun: noun[*flint.Execution]{
 		name: "Execution", from: "executions t", columns: executionColumns, scope: ownerScope, column: executionColumn,
-		scan: executionRow(project, function), row: "t.id", parts: executionParts(), narrow: s.withinSpans,
+		scan: executionRow(project, function), row: "t.id", parts: executionParts(), narrow: s.withinSpans, behind: true, late: lateExecutions(),
 	}}
 }
 

@@ -196,7 +196,7 @@ func (s *Store) Functions(ctx context.Context, project flint.ProjectID, l flint.
 func (s *Store) functionLister(project flint.ProjectID, l flint.List) *lister[*flint.Function] {
 	return &lister[*flint.Function]{store: s, scope: []any{string(project)}, list: l, noun: noun[*flint.Function]{
 		name: "Function", from: "functions t", columns: functionColumns, scope: "t.project = $1", column: functionColumn,
-		search: []string{"t.id", "t.name", "t.runtime"}, scan: scanFunction, row: "t.uid", found: functionSearch(),
+		search: []string{"t.name", "t.id", "t.runtime"}, scan: scanFunction, row: "t.uid", found: functionSearch(),
 	}}
 }
 
@@ -240,6 +240,7 @@ func updateFunction(ctx context.Context, t *tx, f *flint.Function) error {
 // then on; their rows are removed in the background.
 func (s *Store) DeleteFunction(ctx context.Context, project flint.ProjectID, id flint.FunctionID) error {
 	var rules []*flint.Rule
+	s.records.settle(ctx) // a record is told from those of a later namesake by its time: the fewer are on their way the better
 	err := s.write(ctx, func(ctx context.Context, t *tx) (err error) {
 		f, uid, err := function(ctx, t, project, id)
 		if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +24,9 @@ type noun[T any] struct {
 	row   string // what a row is found by at once; needed with any of the following
 	parts []part
 	found *searchIndex // nil: a search looks at every row
+
+	behind bool  // it has the indexes behind the calls
+	late   *part // of rows that changed long after they were created; nil: not known
 
 	narrow func(ctx context.Context, scope []any, filters []flint.Query) ([]flint.Query, error) // adds what follows from conditions; may be nil
 }
@@ -56,6 +58,9 @@ type lister[T any] struct {
 	random bool
 	times  span                           // in which rows were created
 	start  []any                          // the keys of the row that a cursor names
+	late   *span                          // in which rows were created that changed soon after, if others have to be looked for too
+	recent bool                           // late is about the page alone
+	words  string                         // what the index for searches is asked for
 	trace  func(query string, args []any) // nil: nobody wants to know
 }
 
@@ -76,6 +81,9 @@ func (r *lister[T]) read(ctx context.Context) ([]T, int, error) {
 		}
 	}
 	if err := r.bound(); err != nil {
+		return nil, 0, err
+	}
+	if err := r.changed(ctx); err != nil {
 		return nil, 0, err
 	}
 	p, err := r.choose(ctx)
@@ -177,13 +185,26 @@ func (r *lister[T]) each(ctx context.Context, query string, args []any, scan fun
 
 // count counts the rows of a list, up to where totals stop.
 func (r *lister[T]) count(ctx context.Context, w way) (n int, err error) {
-	c := &compiler{args: slices.Clone(r.scope)}
-	where, err := r.where(c, w, r.times, nil)
+	if w.split {
+		for _, arm := range r.arms(w) {
+			more, err := r.count(ctx, arm)
+			if n = min(n+more, flint.MaxListTotal); err != nil {
+				return 0, err
+			}
+		}
+		return n, nil
+	}
+	c := r.compiler()
+	where, err := r.where(c, w, r.timesOf(w), nil)
 	if err != nil {
 		return 0, err
 	}
-	rows := r.from(w) + " where " + where
-	if w.part == nil && !w.found && r.list.Search == "" && !slices.ContainsFunc(r.list.Filters, func(q flint.Query) bool { return q.Method != "equal" }) {
+	from, err := r.from(c, w)
+	if err != nil {
+		return 0, err
+	}
+	rows := from + " where " + where
+	if w.part == nil && !w.found && !w.prompt && r.list.Search == "" && !slices.ContainsFunc(r.list.Filters, func(q flint.Query) bool { return q.Method != "equal" }) {
 		return r.limited(ctx, c, rows, flint.MaxListTotal)
 	}
 	return r.sought(ctx, c, rows, flint.MaxListTotal)
@@ -196,7 +217,11 @@ func (r *lister[T]) reach(ctx context.Context, w way, most int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return r.limited(ctx, c, r.from(w)+" where "+where, most)
+	from, err := r.from(c, w)
+	if err != nil {
+		return 0, err
+	}
+	return r.limited(ctx, c, from+" where "+where, most)
 }
 
 // limited counts rows of which there are likely to be more than a number, up to that number. Whether there are is asked
@@ -219,37 +244,49 @@ func (r *lister[T]) sought(ctx context.Context, c *compiler, rows string, most i
 	return n, err
 }
 
-func (r *lister[T]) from(w way) string {
+func (r *lister[T]) compiler() *compiler { return &compiler{args: slices.Clone(r.scope)} }
+
+func (r *lister[T]) from(c *compiler, w way) (string, error) {
 	switch {
+	case w.known != nil:
+		return pathsKnown(c, w.known) + " m cross join " + using(r.noun.from, w.part.index), nil
+	case w.paths:
+		paths, err := r.pathsMeeting(c, w.filter)
+		return paths + " m cross join " + using(r.noun.from, w.part.index), err
 	case w.part != nil:
-		return using(r.noun.from, w.part.index)
+		return using(r.noun.from, w.part.index), nil
 	case w.found:
-		return r.noun.found.from
+		return r.noun.found.from, nil
+	case w.texts:
+		return using(r.noun.from, r.noun.found.texts), nil
 	}
-	return r.noun.from
+	return r.noun.from, nil
 }
 
 // page compiles the statement for the rows. It is empty when there can be none.
 //
 // Where rows come out of order the keys are sorted first, and the rest of a row is read only for those that are shown.
 func (r *lister[T]) page(w way) (query string, args []any, err error) {
-	c := &compiler{args: slices.Clone(r.scope)}
+	c := r.compiler()
 	rest := func() string {
 		return " limit " + c.bind(int64(limit(r.list))) + " offset " + c.bind(int64(max(r.list.Offset, 0)))
 	}
 	order := " order by " + orderText(r.keys, r.random)
 	var keys string
+	row := r.noun.row
 	switch {
-	case w.part == nil && !w.found:
+	case w.ranked:
+		keys, row = rankedKeys(c, r.noun.scope, r.keys[0].down, r.start)+rest(), rankedRow
+	case w.part == nil && !w.found && !w.split:
 		where, err := r.rows(c, w)
 		return "select " + r.noun.columns + " from " + where + order + rest(), c.args, err
-	case w.values == nil:
+	case w.values == nil && !w.split:
 		where, err := r.rows(c, w)
 		if err != nil {
 			return "", nil, err
 		}
 		keys = "select " + r.noun.row + " as k from " + where + order + rest()
-	case len(w.values) == 0:
+	case len(w.values) == 0 && !w.split:
 		return "", nil, nil
 	default:
 		if keys, err = r.merged(c, w); err != nil {
@@ -257,12 +294,12 @@ func (r *lister[T]) page(w way) (query string, args []any, err error) {
 		}
 		keys += rest()
 	}
-	return "select " + r.noun.columns + " from (" + keys + ") p cross join " + r.noun.from + " where " + r.noun.row + " = p.k" + order, c.args, nil
+	return "select " + r.noun.columns + " from (" + keys + ") p cross join " + r.noun.from + " where " + row + " = p.k" + order, c.args, nil
 }
 
 // rows compiles the rows of a page, without their order.
 func (r *lister[T]) rows(c *compiler, w way) (string, error) {
-	after, times := r.start, r.times
+	after, times := r.start, r.timesOf(w)
 	if after != nil && r.keys[0].expr == "t.created_at" {
 		// Of two ends on the side where the page starts a database may seek to the wrong one: it gets one.
 		at, _ := after[0].(int64)
@@ -279,27 +316,45 @@ func (r *lister[T]) rows(c *compiler, w way) (string, error) {
 	if err == nil && after != nil {
 		where += " and " + c.after(r.keys, after)
 	}
-	return r.from(w) + " where " + where, err
+	if err != nil {
+		return "", err
+	}
+	from, err := r.from(c, w)
+	return from + " where " + where, err
 }
 
-// merged compiles the keys of rows that are read value by value: as many of each as may be needed, in order.
+// arms returns the ways that a way is made of: for each value one, or those that changed late and the others.
+func (r *lister[T]) arms(w way) []way {
+	if w.split {
+		return []way{{prompt: true}, {part: r.noun.late, filter: -1}}
+	}
+	arms := make([]way, len(w.values))
+	for i, v := range w.values {
+		arms[i] = w
+		arms[i].value = v
+	}
+	return arms
+}
+
+// merged compiles the keys of rows that are read in several ways: as many of each as may be needed, in order.
 func (r *lister[T]) merged(c *compiler, w way) (string, error) {
-	most := int64(limit(r.list)) + int64(max(r.list.Offset, 0))
-	if most < 0 {
-		most = math.MaxInt64
+	most := r.need()
+	columns := r.noun.row + " as k"
+	keys := make([]key, len(r.keys))
+	for i, k := range r.keys {
+		name := "k" + strconv.Itoa(i)
+		columns += ", " + k.expr + " as " + name
+		keys[i] = key{"p." + name, k.down}
 	}
 	var arms []string
-	for i, v := range w.values {
-		w.value = v
-		rows, err := r.rows(c, w)
+	for i, arm := range r.arms(w) {
+		rows, err := r.rows(c, arm)
 		if err != nil {
 			return "", err
 		}
-		arms = append(arms, "select * from (select "+r.noun.row+" as k, t.created_at as at, t.id as id from "+rows+
-			" order by "+orderText(r.keys, false)+" limit "+c.bind(most)+") a"+strconv.Itoa(i))
+		arms = append(arms, "select * from (select "+columns+" from "+rows+" order by "+orderText(r.keys, false)+" limit "+c.bind(most)+") a"+strconv.Itoa(i))
 	}
-	order := orderText([]key{{"p.at", r.keys[0].down}, {"p.id", r.keys[1].down}}, false)
-	return "select p.k from (" + strings.Join(arms, " union all ") + ") p order by " + order, nil
+	return "select p.k from (" + strings.Join(arms, " union all ") + ") p order by " + orderText(keys, false), nil
 }
 
 func limit(l flint.List) int {
@@ -319,7 +374,7 @@ func (r *lister[T]) where(c *compiler, w way, times span, keep func(int) bool) (
 		parts = append(parts, "t.created_at <= "+c.bind(times.last))
 	}
 	for i, q := range r.list.Filters {
-		if keep != nil && !keep(i) {
+		if keep != nil && !keep(i) || w.paths && i == w.filter {
 			continue
 		}
 		if w.value != nil && i == w.filter {
@@ -334,12 +389,25 @@ func (r *lister[T]) where(c *compiler, w way, times span, keep func(int) bool) (
 	if w.part != nil {
 		parts = append(parts, w.part.only)
 	}
+	if w.paths {
+		parts = append(parts, "t.path = m.path")
+	}
+	if w.prompt {
+		parts = append(parts, "not ("+r.noun.late.only+")")
+	}
 	switch {
 	case r.list.Search == "":
 	case len(r.noun.search) == 0:
 		return "", flint.ErrInvalidQuery.Saying(`Searching by attribute "search" requires a fulltext index.`)
 	case w.found:
-		parts = append(parts, r.noun.found.join, r.noun.found.match(c, r.list.Search))
+		parts = append(parts, r.noun.found.join, r.noun.found.match(c, r.words))
+	case w.texts:
+		part := c.bind(lower(r.list.Search))
+		var any []string
+		for _, expr := range r.noun.search {
+			any = append(any, holds("lower("+expr+")", part))
+		}
+		parts = append(parts, "("+strings.Join(any, " or ")+")")
 	default:
 		pattern := c.bind("%" + escapeLike(r.list.Search) + "%")
 		var any []string

@@ -239,7 +239,7 @@ func TestTotalsStopCounting(t *testing.T) {
 		}
 		for range 13 { // 1, 2, 4 … 8192 rows
 			if err := t.exec(ctx, `insert into executions select id || '-' || (select count(*) from executions), owner, created_at, updated_at, deployment,
-				trigger, status, method, path, status_code, duration, scheduled_at, permissions, headers, logs, errors from executions`); err != nil {
+				trigger, status, method, path, status_code, duration, scheduled_at, permissions, headers, logs, errors, receipt from executions`); err != nil {
 				return err
 			}
 		}

@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"flint"
 )
@@ -25,7 +24,6 @@ type part struct {
 	outside   func(method string, values []any) bool // whether a row that it does not hold may meet a condition
 	covers    []string                               // further attributes that it has
 	few       bool                                   // the column has few values
-	highest   bool                                   // the rows that it does not hold have lower values
 }
 
 // except is the outside of an index that holds all rows but those of some values.
@@ -47,10 +45,17 @@ func fromOne(method string, values []any) bool {
 // way is how the rows of a list are reached. The zero way goes through all rows of the scope in the order asked for.
 type way struct {
 	part   *part
-	filter int   // the condition that part serves; -1: none
-	values []any // read part value by value: each is in order; nil: not possible
-	value  any   // of these, the one that a statement is about
-	found  bool  // through the index for searches
+	filter int      // the condition that part serves; -1: none
+	values []any    // read part value by value: each is in order; nil: not possible
+	value  any      // of these, the one that a statement is about
+	found  bool     // through the index for searches
+	texts  bool     // through the texts that are searched
+	split  bool     // those that changed late apart from the others
+	prompt bool     // without those that changed late
+	ranked bool     // in the order of durations
+	paths  bool     // through the paths that meet the condition of the filter
+	known  []string // these; nil: not read yet
+	more   bool     // there are more than that
 }
 
 // plan is how a list is read.
@@ -69,14 +74,19 @@ func (r *lister[T]) choose(ctx context.Context) (plan, error) {
 		return r.chooseSearch(ctx)
 	}
 	through := plan{total: -1}
-	ways, err := r.ways()
+	ways, err := r.ways(ctx)
 	if err != nil || len(ways) == 0 {
 		if err == nil && len(r.list.Filters) == 0 {
-			through.page, err = r.top(ctx)
+			through.page.ranked, err = r.byRank(ctx)
 		}
+		through.count.split = r.late != nil && !r.recent
+		through.page.split = r.late != nil && !r.random
 		return through, err
 	}
 	only := len(ways) == 1 && len(r.list.Filters) == 1
+	if only && ways[0].paths {
+		return r.choosePaths(ctx, ways[0])
+	}
 	if only && r.list.NoTotal {
 		w := ways[0]
 		if w.values, err = r.values(ctx, w); err != nil || w.values != nil {
@@ -84,8 +94,11 @@ func (r *lister[T]) choose(ctx context.Context) (plan, error) {
 		}
 	}
 	most := fewRows
-	if only { // the number is the total as well
+	switch {
+	case only: // the number is the total as well
 		most = flint.MaxListTotal
+	case r.inOrder(ways): // the number is only about which of them it is
+		most = fewRows / 4
 	}
 	w, n, err := r.rarest(ctx, ways, most)
 	if err == nil {
@@ -99,13 +112,18 @@ func (r *lister[T]) choose(ctx context.Context) (plan, error) {
 		p.total = n
 	}
 	switch {
-	case n < fewRows:
+	case n < most && n < fewRows:
 	case !r.covered(w):
 		return through, nil
 	case w.values == nil:
 		p.page = way{}
 	}
 	return p, nil
+}
+
+// inOrder reports whether all ways can be read value by value, whatever the values are.
+func (r *lister[T]) inOrder(ways []way) bool {
+	return r.created() && !slices.ContainsFunc(ways, func(w way) bool { return !w.part.few || !r.covered(w) })
 }
 
 // rarest returns the way past the fewest rows, and their number, up to most.
@@ -133,59 +151,8 @@ func (r *lister[T]) covered(w way) bool {
 	return true
 }
 
-// top returns the way to the rows that come first in the order of a part's column, if that part has enough of them.
-func (r *lister[T]) top(ctx context.Context) (way, error) {
-	for i := range r.noun.parts {
-		p := &r.noun.parts[i]
-		col, err := r.noun.attribute(p.attribute)
-		if err != nil {
-			return way{}, err
-		}
-		if !p.highest || r.random || r.keys[0] != (key{col.expr, true}) {
-			continue
-		}
-		w := way{part: p, filter: -1}
-		c := &compiler{args: slices.Clone(r.scope)}
-		rows, err := r.rows(c, w)
-		if err != nil {
-			return way{}, err
-		}
-		if need := limit(r.list) + max(r.list.Offset, 0); need > 0 && need <= flint.MaxListTotal {
-			if n, err := r.limited(ctx, c, rows, need); err != nil || n == need {
-				return w, err
-			}
-		}
-	}
-	return way{}, nil
-}
-
-func (r *lister[T]) chooseSearch(ctx context.Context) (plan, error) {
-	p := plan{total: -1}
-	text := r.list.Search
-	if r.noun.found == nil || utf8.RuneCountInString(text) < searchLeast || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
-		return p, nil
-	}
-	alone := len(r.list.Filters) == 0 && r.times == allTimes()
-	most := fewRows
-	if alone && !r.list.NoTotal {
-		most = flint.MaxListTotal
-	}
-	c := &compiler{args: slices.Clone(r.scope)}
-	n, err := r.limited(ctx, c, r.noun.found.index+" where "+r.noun.found.match(c, text), most)
-	if err != nil {
-		return p, err
-	}
-	if alone {
-		p.total = n
-	}
-	if n < fewRows {
-		p.page, p.count = way{found: true}, way{found: true}
-	}
-	return p, nil
-}
-
 // ways returns the indexes that hold every row that meets one of the conditions.
-func (r *lister[T]) ways() (ways []way, err error) {
+func (r *lister[T]) ways(ctx context.Context) (ways []way, err error) {
 	for i := range r.noun.parts {
 		p := &r.noun.parts[i]
 		for j, q := range r.list.Filters {
@@ -199,9 +166,16 @@ func (r *lister[T]) ways() (ways []way, err error) {
 			if err != nil {
 				return nil, err
 			}
-			if !p.outside(q.Method, values) {
-				ways = append(ways, way{part: p, filter: j})
+			if p.outside(q.Method, values) {
+				continue
 			}
+			w := way{part: p, filter: j}
+			if r.noun.behind && p.attribute == "requestPath" && q.Method != "equal" {
+				if err := r.throughPaths(ctx, &w); err != nil {
+					return nil, err
+				}
+			}
+			ways = append(ways, w)
 		}
 	}
 	return ways, nil
@@ -210,7 +184,7 @@ func (r *lister[T]) ways() (ways []way, err error) {
 // values returns the values that rows have that meet a way's condition, if that is all it takes to read them in order.
 func (r *lister[T]) values(ctx context.Context, w way) ([]any, error) {
 	q := r.list.Filters[w.filter]
-	if r.random || len(r.keys) != 2 || r.keys[0].expr != "t.created_at" {
+	if !r.created() {
 		return nil, nil
 	}
 	col, operands, err := r.noun.operands(q)
@@ -240,15 +214,24 @@ func (r *lister[T]) values(ctx context.Context, w way) ([]any, error) {
 	return values, nil
 }
 
+// created reports whether a list is in the order of creation.
+func (r *lister[T]) created() bool {
+	return !r.random && len(r.keys) == 2 && r.keys[0].expr == "t.created_at"
+}
+
 // distinct reads the values that a part holds, at most one more than are of use, with one step in the index for each.
 func (r *lister[T]) distinct(ctx context.Context, w way, expr string) ([]any, error) {
 	c := &compiler{args: slices.Clone(r.scope)}
-	next := "select " + expr + " from " + r.from(w) + " where " + r.noun.scope + " and " + w.part.only
+	from, err := r.from(c, w)
+	if err != nil {
+		return nil, err
+	}
+	next := "select " + expr + " from " + from + " where " + r.noun.scope + " and " + w.part.only
 	order := " order by " + expr + " limit 1"
 	query := "with recursive v(x) as (select (" + next + order + ") union all select (" + next + " and " + expr + " > v.x" + order +
 		") from v where v.x is not null) select x from v where x is not null limit " + c.bind(int64(fewValues+1))
 	var values []any
-	err := r.each(ctx, query, c.args, func(s scanner) error {
+	err = r.each(ctx, query, c.args, func(s scanner) error {
 		var v any
 		err := s.Scan(&v)
 		values = append(values, v)

@@ -32,15 +32,65 @@ func mix(t *testing.T) *bundle {
 		e.RequestPath = []string{"/", "/Orders/1", "/orders/2", "/it's"}[i%17%4]
 		e.StatusCode = []int{200, 201, 404, 500, 503}[i%19%5]
 		e.Duration = []float64{0.25, 1, 3.5}[i%23%3]
+		e.UpdatedAt = e.CreatedAt.Add(time.Duration([]int{0, 3_000, 10_000, 10_001, 5_000_000, -1}[i%29%6]) * time.Millisecond)
 		must(t, s.AppendExecution(t.Context(), e))
 	}
 	return s
 }
 
-// TestPlansFindTheSameRows holds every way of reading a list against the one that goes through all rows.
+// TestPlansFindTheSameRows holds every way of reading a list against the one that goes through all rows, while the indexes behind the
+// calls have none of them, some, or all, and after changes.
 func TestPlansFindTheSameRows(t *testing.T) {
 	t.Parallel()
 	s := mix(t)
+	ctx := t.Context()
+	some := func(most int) { // so few are not taken in the background
+		more, err := s.indexRows(ctx, 1, most)
+		if must(t, err); !more {
+			t.Errorf("no row is left to be indexed")
+		}
+	}
+	for _, state := range []struct {
+		name   string
+		change func()
+	}{
+		{"none indexed", func() {}},
+		{"some indexed", func() { some(50) }},
+		{"all indexed", func() { s.indexAll(t) }},
+		{"some removed and changed", func() {
+			must(t, s.write(ctx, func(ctx context.Context, t *tx) error {
+				return errors.Join(
+					t.exec(ctx, "delete from executions where id in ('e007', 'e062', 'e063', 'e118', 'e119') or path = '/it''s' or created_at < 1700003000000"),
+					t.exec(ctx, "update executions set duration = 0.125 where id in ('e030', 'e070', 'e081')"),
+					t.exec(ctx, "update executions set duration = 7 where id = 'e090'"))
+			}))
+		}},
+		{"some added", func() {
+			for i := range 5 { // some have the row numbers of removed ones
+				e := sample(fmt.Sprint("n", i), s.f)
+				e.CreatedAt, e.RequestPath, e.Duration = time.UnixMilli(1_700_020_000_000+int64(i)), fmt.Sprint("/orders/new/", i%2), float64(i)/3
+				must(t, s.AppendExecution(ctx, e))
+			}
+		}},
+		{"some of those indexed", func() { some(2) }},
+		{"many paths", func() {
+			for i := range 2 * behindPaths {
+				e := sample(fmt.Sprintf("m%03d", i), s.f)
+				e.CreatedAt, e.RequestPath, e.Duration = time.UnixMilli(1_700_020_000_000+int64(i)*50_000), fmt.Sprint("/many/", i), float64(i%7)/5
+				must(t, s.AppendExecution(ctx, e))
+			}
+			_, err := s.indexRows(ctx, 1, 100) // there may be none: so many are taken in the background
+			must(t, err)
+		}},
+		{"all of them indexed", func() { s.indexAll(t) }},
+	} {
+		state.change()
+		comparePlans(t, s, state.name)
+	}
+}
+
+func comparePlans(t *testing.T, s *bundle, state string) {
+	t.Helper()
 	var filters [][]flint.Query
 	for _, q := range []flint.Query{
 		{Method: "equal", Attribute: "status", Values: []any{"failed"}},
@@ -68,6 +118,24 @@ func TestPlansFindTheSameRows(t *testing.T) {
 		{Method: "notStartsWith", Attribute: "requestPath", Values: []any{"/orders"}},
 		{Method: "isNotNull", Attribute: "requestPath"},
 		{Method: "isNull", Attribute: "requestPath"},
+		{Method: "contains", Attribute: "requestPath", Values: []any{"ORDERS"}},
+		{Method: "contains", Attribute: "requestPath", Values: []any{"rs/2", "t's"}},
+		{Method: "contains", Attribute: "requestPath", Values: []any{"many"}},
+		{Method: "contains", Attribute: "requestPath", Values: []any{"/17"}},
+		{Method: "contains", Attribute: "requestPath", Values: []any{"it"}},
+		{Method: "contains", Attribute: "requestPath", Values: []any{"a%y"}},
+		{Method: "contains", Attribute: "requestPath", Values: []any{`a" OR "n`}},
+		{Method: "endsWith", Attribute: "requestPath", Values: []any{"S/1"}},
+		{Method: "notContains", Attribute: "requestPath", Values: []any{"/"}},
+		{Method: "notEndsWith", Attribute: "requestPath", Values: []any{"/"}},
+		{Method: "containsAll", Attribute: "requestPath", Values: []any{"RDER", "/", "w/1"}},
+		{Method: "regex", Attribute: "requestPath", Values: []any{"^/(it|orders/2)"}},
+		{Method: "greaterThan", Attribute: "requestPath", Values: []any{"/a"}},
+		{Method: "greaterThan", Attribute: "$updatedAt", Values: []any{time.UnixMilli(1_700_030_000_000)}},
+		{Method: "lessThanEqual", Attribute: "$updatedAt", Values: []any{time.UnixMilli(1_700_010_000_000)}},
+		{Method: "between", Attribute: "$updatedAt", Values: []any{time.UnixMilli(1_700_010_000_000), time.UnixMilli(1_700_011_500_000)}},
+		{Method: "equal", Attribute: "$updatedAt", Values: []any{time.UnixMilli(1_700_010_000_000)}},
+		{Method: "notBetween", Attribute: "$updatedAt", Values: []any{time.UnixMilli(1_700_010_000_000), time.UnixMilli(1_700_015_000_000)}},
 		{Method: "greaterThan", Attribute: "duration", Values: []any{1.0}},
 		{Method: "greaterThanEqual", Attribute: "duration", Values: []any{1.0}},
 		{Method: "between", Attribute: "duration", Values: []any{0.5, 2.0}},
@@ -100,6 +168,16 @@ func TestPlansFindTheSameRows(t *testing.T) {
 			{Orders: by("$createdAt", true), NoTotal: true, Limit: 3, Offset: 2},
 			{Orders: by("duration", true), Limit: 9},
 			{Orders: by("duration", true), Limit: 5, Offset: 3, Cursor: "e080"},
+			{Orders: by("duration", true), Limit: 5, Cursor: "e080", CursorBefore: true},
+			{Orders: by("duration", false), Limit: 9},
+			{Orders: by("duration", false), Limit: 100, Cursor: "e090", NoTotal: true},
+			{Orders: by("duration", false), Limit: 5, Offset: 3, Cursor: "e080", CursorBefore: true},
+			{Orders: append(by("duration", false), by("$createdAt", true)...), Limit: 5},
+			{Orders: by("$updatedAt", true), Limit: 5},
+			{Orders: by("$updatedAt", false), Limit: 5, Offset: 2, Cursor: "e080"},
+			{Orders: by("$updatedAt", true), Limit: 9, Cursor: "e080"},
+			{Orders: by("$updatedAt", true), Limit: 9, Cursor: "e080", CursorBefore: true},
+			{Orders: by("$updatedAt", false), Limit: 200, Cursor: "e040"},
 			{Orders: by("$id", false), Limit: 4},
 			{Cursor: "e060", Limit: 7},
 			{Cursor: "e060", Limit: 7, CursorBefore: true},
@@ -109,15 +187,15 @@ func TestPlansFindTheSameRows(t *testing.T) {
 			{Orders: append(by("$createdAt", true), by("$id", false)...), Cursor: "e060", Limit: 7},
 			{Limit: 2, Offset: 1 << 62},
 		} {
-			if (i+j)%11 != 0 && len(f) > 0 { // each condition with some of the lists, each list with some conditions
+			if (i+j)%61 != 0 && len(f) > 0 { // each condition with some of the lists, each list with some conditions
 				continue
 			}
 			l.Filters = f
 			got := s.executionLister("p", "f", l)
 			plain := s.executionLister("p", "f", l)
-			plain.noun.parts, plain.noun.narrow = nil, nil
+			plain.noun.parts, plain.noun.narrow, plain.noun.behind, plain.noun.late = nil, nil, false, nil
 			if d := cmp.Diff(readIDs(t, plain), readIDs(t, got)); d != "" {
-				t.Errorf("%+v (-all rows +plan):\n%s", l, d)
+				t.Errorf("%s: %+v (-all rows +plan):\n%s", state, l, d)
 			}
 		}
 	}
@@ -148,13 +226,20 @@ func TestListsOfExecutionsUseTheirIndexes(t *testing.T) {
 		{"codes", "executions_code (owner=? AND status_code=?)", false, flint.List{Filters: where("responseStatusCode", "greaterThan", 400)}},
 		{"method", "executions_method (owner=? AND method=?)", false, flint.List{Filters: where("requestMethod", "equal", "DELETE")}},
 		{"path", "executions_path (owner=? AND path=?)", false, flint.List{Filters: where("requestPath", "equal", "/it's")}},
-		{"part of a path", "executions_path (owner=?)", true, flint.List{Filters: where("requestPath", "contains", "order")}},
+		{"part of a path", "executions_path (owner=? AND path=?)", true, flint.List{Filters: where("requestPath", "contains", "order")}},
 		{"duration", "executions_duration (owner=? AND duration>?)", true, flint.List{Filters: where("duration", "greaterThan", 2.0)}},
-		{"slowest", "executions_duration (owner=? AND duration>?)", false, flint.List{Orders: by("duration", true), Limit: 5}},
+		{"some part of a path", "executions_path (owner=? AND path=?)", true, flint.List{Filters: where("requestPath", "endsWith", "2")}},
+		{"slowest", "SCAN v VIRTUAL TABLE", false, flint.List{Orders: by("duration", true), Limit: 5}},
 		{"deployment", "executions_owner (owner=? AND created_at>? AND created_at<?)", false, flint.List{Filters: where("deploymentId", "equal", "d1")}},
 		{"page of a value", "executions_status (owner=? AND status=? AND (created_at,id)<(?,?))", false, flint.List{Filters: where("status", "equal", "failed"), Cursor: "e060"}},
 		{"page of a time", "executions_owner (owner=? AND created_at>? AND (created_at,id)<(?,?))", false, flint.List{
 			Filters: where("$createdAt", "between", time.UnixMilli(1_700_000_000_000), time.UnixMilli(1_700_039_000_000)), Cursor: "e060",
+		}},
+		{"fastest", "SCAN v VIRTUAL TABLE", false, flint.List{Orders: by("duration", false), Cursor: "e080"}},
+		{"last changed", "executions_owner (owner=? AND created_at>?)", true, flint.List{Orders: by("$updatedAt", true), Limit: 5}},
+		{"changed", "executions_owner (owner=? AND created_at>?)", false, flint.List{Filters: where("$updatedAt", "greaterThan", time.UnixMilli(1_700_039_000_000))}},
+		{"changed late", "executions_late (owner=? AND updated_at>? AND updated_at<?)", true, flint.List{
+			Filters: where("$updatedAt", "between", time.UnixMilli(1_700_000_000_000), time.UnixMilli(1_700_039_000_000)),
 		}},
 		{"id", "(id=?)", true, flint.List{Filters: where("$id", "equal", "e060")}},
 	} {

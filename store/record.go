@@ -26,7 +26,7 @@ func newRecord(e *flint.Execution) executionRecord {
 	return executionRecord{
 		string(e.Project), string(e.Function), e.CreatedAt.UnixMilli(), string(e.ID), e.CreatedAt.UnixMilli(), e.UpdatedAt.UnixMilli(), string(e.Deployment),
 		string(e.Trigger), string(e.Status), e.RequestMethod, e.RequestPath, int64(e.StatusCode), e.Duration, millis(e.ScheduledAt),
-		lines(e.Permissions), encodeHeaders(e.RequestHeaders, e.ResponseHeaders), e.Logs, e.Errors,
+		lines(e.Permissions), encodeHeaders(e.RequestHeaders, e.ResponseHeaders), e.Logs, e.Errors, encodeReceipt(e.Receipt),
 	}
 }
 
@@ -34,8 +34,11 @@ func newRecord(e *flint.Execution) executionRecord {
 // the columns is another format. A journal is read by the version that follows the one that was killed: it has to read
 // the format of the version before.
 const (
-	recordFormat  = 1
-	recordColumns = 18
+	recordFormat  = 2
+	recordColumns = 19
+
+	formerFormat  = 1 // without a receipt
+	formerColumns = 18
 
 	kindText  = 's' // length, bytes
 	kindWhole = 'i'
@@ -61,12 +64,14 @@ func encodeRecord(b []byte, r executionRecord) []byte {
 }
 
 func decodeRecord(b []byte) (executionRecord, error) {
-	if len(b) < 2 || b[0] != recordFormat || b[1] != recordColumns {
+	former := len(b) >= 2 && b[0] == formerFormat && b[1] == formerColumns
+	if !former && (len(b) < 2 || b[0] != recordFormat || b[1] != recordColumns) {
 		return nil, fmt.Errorf("%w that this version knows", errRecord)
 	}
+	columns := int(b[1])
 	b = b[2:]
 	r := make(executionRecord, 0, recordColumns)
-	for range recordColumns {
+	for range columns {
 		if len(b) == 0 {
 			return nil, errRecord
 		}
@@ -100,6 +105,9 @@ func decodeRecord(b []byte) (executionRecord, error) {
 	}
 	if len(b) > 0 {
 		return nil, errRecord
+	}
+	if former {
+		r = append(r, "")
 	}
 	return r, nil
 }

@@ -23,7 +23,6 @@ type scaleCase struct {
 	name      string
 	functions bool // of functions; otherwise executions of the function that has most
 	list      flint.List
-	open      string // why it is not held to the bound
 }
 
 func where(attribute, method string, values ...any) []flint.Query {
@@ -59,40 +58,42 @@ func scaleCases() []scaleCase {
 	for _, f := range []struct {
 		attribute, method string
 		values            []any
-		open              string
 	}{
-		{"status", "equal", []any{"failed"}, ""},
-		{"status", "equal", []any{"completed"}, ""},
-		{"status", "equal", []any{"waiting"}, ""},
-		{"status", "equal", []any{"waiting", "processing", "failed"}, ""},
-		{"status", "notEqual", []any{"completed"}, ""},
-		{"status", "notEqual", []any{"failed"}, ""},
-		{"trigger", "equal", []any{"schedule"}, ""},
-		{"trigger", "equal", []any{"event"}, ""},
-		{"trigger", "equal", []any{"http"}, ""},
-		{"requestMethod", "equal", []any{"DELETE"}, ""},
-		{"requestMethod", "equal", []any{"POST"}, ""},
-		{"requestMethod", "equal", []any{"GET"}, ""},
-		{"responseStatusCode", "equal", []any{503}, ""},
-		{"responseStatusCode", "equal", []any{502}, ""},
-		{"responseStatusCode", "equal", []any{200}, ""},
-		{"responseStatusCode", "greaterThanEqual", []any{500}, ""},
-		{"responseStatusCode", "between", []any{501, 502}, ""},
-		{"requestPath", "equal", []any{"/rare"}, ""},
-		{"requestPath", "equal", []any{"/orders/7"}, ""},
-		{"requestPath", "equal", []any{"/"}, ""},
-		{"deploymentId", "equal", []any{"d7"}, ""},
-		{"deploymentId", "equal", []any{"none"}, ""},
-		{"duration", "greaterThan", []any{14.0}, ""},
-		{"duration", "greaterThan", []any{5.0}, ""},
-		{"duration", "lessThan", []any{1.0}, ""},
-		{"requestPath", "contains", []any{"rar"}, "a part of a text is looked for in every one"},
-		{"requestPath", "contains", []any{"orders"}, "a part of a text is looked for in every one"},
-		{"requestPath", "startsWith", []any{"/rar"}, "case does not count, so that the order of an index is of no use"},
-		{"$updatedAt", "greaterThan", []any{at(scaleExecutions - 1000)}, "the time of a change has no index of its own"},
+		{"status", "equal", []any{"failed"}},
+		{"status", "equal", []any{"completed"}},
+		{"status", "equal", []any{"waiting"}},
+		{"status", "equal", []any{"waiting", "processing", "failed"}},
+		{"status", "notEqual", []any{"completed"}},
+		{"status", "notEqual", []any{"failed"}},
+		{"trigger", "equal", []any{"schedule"}},
+		{"trigger", "equal", []any{"event"}},
+		{"trigger", "equal", []any{"http"}},
+		{"requestMethod", "equal", []any{"DELETE"}},
+		{"requestMethod", "equal", []any{"POST"}},
+		{"requestMethod", "equal", []any{"GET"}},
+		{"responseStatusCode", "equal", []any{503}},
+		{"responseStatusCode", "equal", []any{502}},
+		{"responseStatusCode", "equal", []any{200}},
+		{"responseStatusCode", "greaterThanEqual", []any{500}},
+		{"responseStatusCode", "between", []any{501, 502}},
+		{"requestPath", "equal", []any{"/rare"}},
+		{"requestPath", "equal", []any{"/orders/7"}},
+		{"requestPath", "equal", []any{"/"}},
+		{"deploymentId", "equal", []any{"d7"}},
+		{"deploymentId", "equal", []any{"none"}},
+		{"duration", "greaterThan", []any{14.0}},
+		{"duration", "greaterThan", []any{5.0}},
+		{"duration", "lessThan", []any{1.0}},
+		{"requestPath", "contains", []any{"rar"}},
+		{"requestPath", "contains", []any{"orders"}},
+		{"requestPath", "startsWith", []any{"/rar"}},
+		{"requestPath", "endsWith", []any{"/77"}},
+		{"requestPath", "containsAll", []any{"RDER", "771"}},
+		{"$updatedAt", "greaterThan", []any{at(scaleExecutions - 1000)}},
+		{"$updatedAt", "between", []any{at(100_000), at(800_000)}},
 	} {
 		cases = append(cases, scaleCase{
-			name: fmt.Sprintf("filter %s %s %v", f.attribute, f.method, f.values), open: f.open,
+			name: fmt.Sprintf("filter %s %s %v", f.attribute, f.method, f.values),
 			list: flint.List{Orders: newest, Filters: where(f.attribute, f.method, f.values...)},
 		})
 	}
@@ -103,10 +104,14 @@ func scaleCases() []scaleCase {
 		scaleCase{
 			name: "two conditions, both on thousands of rows",
 			list: flint.List{Orders: newest, Filters: append(where("status", "equal", "failed"), where("trigger", "equal", "schedule")...)},
-			open: "about the bound: neither condition leaves few rows, so both are tried and their common rows counted",
 		},
 		scaleCase{name: "list slowest", list: flint.List{Orders: by("duration", true)}},
-		scaleCase{name: "list fastest", list: flint.List{Orders: by("duration", false)}, open: "no index has the order of what most rows have"})
+		scaleCase{name: "list fastest", list: flint.List{Orders: by("duration", false)}},
+		scaleCase{name: "list last changed", list: flint.List{Orders: by("$updatedAt", true)}},
+		scaleCase{name: "page of the last changed", list: flint.List{Orders: by("$updatedAt", true), Cursor: middle}},
+		scaleCase{name: "page of the first changed", list: flint.List{Orders: by("$updatedAt", false), Cursor: middle}},
+		scaleCase{name: "page of the slowest", list: flint.List{Orders: by("duration", true), Cursor: middle}},
+		scaleCase{name: "page of the fastest", list: flint.List{Orders: by("duration", false), Cursor: scaleID(scaleExecutions/2 + 2), CursorBefore: true}})
 	return append(cases, scaleFunctionCases(newest)...)
 }
 
@@ -127,8 +132,10 @@ func scaleFunctionCases(newest []flint.Order) []scaleCase {
 		{name: "search in vain", list: flint.List{Orders: newest, Search: "nothing"}},
 		{name: "page of a search", list: flint.List{Orders: newest, Search: "tion 77", Cursor: "f7750"}},
 		{name: "search with a condition", list: flint.List{Orders: newest, Search: "tion 77", Filters: where("enabled", "equal", true)}},
-		{name: "search most have", list: flint.List{Orders: newest, Search: "function"}, open: "thousands of matches are counted"},
-		{name: "search of two letters", list: flint.List{Orders: newest, Search: "77"}, open: "the index for searches knows three letters in a row"},
+		{name: "search most have", list: flint.List{Orders: newest, Search: "function"}},
+		{name: "search of two letters", list: flint.List{Orders: newest, Search: "77"}},
+		{name: "search of a letter most have", list: flint.List{Orders: newest, Search: "n"}},
+		{name: "search of a letter none has", list: flint.List{Orders: newest, Search: "x"}},
 	}
 	for i := range cases {
 		cases[i].functions = true
@@ -184,10 +191,23 @@ func BenchmarkScale(b *testing.B) {
 	begin := time.Now()
 	fillScale(b.Context(), b, s)
 	fmt.Printf("%d functions and %d executions made in %.0f s\n", scaleFunctions, scaleExecutions, time.Since(begin).Seconds())
+	before := cpu(b)
+	s.indexAll(b)
+	fmt.Printf("indexed behind the calls: %.1f µs of processor time each\n", float64((cpu(b)-before).Microseconds())/scaleExecutions)
 	for _, c := range scaleCases() {
 		s.measureScale(b, c)
 	}
 	for b.Loop() { // what counts was measured above
+	}
+}
+
+// indexAll brings the indexes behind the calls up to date.
+func (s *Store) indexAll(tb testing.TB) {
+	tb.Helper()
+	for more := true; more; {
+		var err error
+		more, err = s.indexRows(tb.Context(), 1, behindRows)
+		must(tb, err)
 	}
 }
 
@@ -232,10 +252,7 @@ func (s *Store) measureScale(b *testing.B, c scaleCase) {
 	slices.Sort(reads)
 	ratio := float64(listCPU) / float64(readCPU)
 	verdict := ""
-	switch {
-	case c.open != "":
-		verdict = "  OPEN: " + c.open
-	case ratio > scaleBound:
+	if ratio > scaleBound {
 		verdict = "  TOO MUCH"
 		b.Errorf("%s: %s costs %.0f reads", noun, c.name, ratio)
 	}

@@ -8,8 +8,8 @@
 // number that grows with every claim. A result that carries an old number changes nothing.
 //
 // One goroutine stores the records of calls behind their callers (records.go), one removes what deleted functions leave
-// behind, one copies the log of commits into the database; [Store.Close] waits for them, and for the writes that were
-// accepted.
+// behind, one copies the log of commits into the database, one keeps the indexes that no call waits for (behind.go);
+// [Store.Close] waits for them, and for the writes that were accepted.
 package store
 
 import (
@@ -105,6 +105,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	s.done.Go(func() { s.sweepBuried(run) })
 	s.copier = openCheckpointer(c.Path)
 	s.done.Go(func() { s.checkpoint(run, s.copier) })
+	s.done.Go(func() { s.indexBehind(run) })
 	return s, nil
 }
 
@@ -305,6 +306,6 @@ func stamp(created, updated *time.Time) {
 func hotReads() []string {
 	return []string{
 		readProject, readKey, readFunction, readVariable, readVariables, readRule, readRuleByDomain, readDeployment, readBuildLog,
-		readWaitingBuild, readExecution, readDueCall, readNextDue,
+		readWaitingBuild, readExecution, readDueCall, readNextDue, readBehind,
 	}
 }

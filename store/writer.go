@@ -46,6 +46,9 @@ type writer struct {
 	rows atomic.Int64  // written since the log was last copied
 	full chan struct{} // capacity 1: there are many
 
+	written atomic.Int64  // written so far, for the indexes behind the calls
+	behind  chan struct{} // capacity 1: there are many
+
 	// Only the leader touches these.
 	tx    tx
 	power bool // commits survive the loss of power at the moment
@@ -54,7 +57,7 @@ type writer struct {
 
 func newWriter(db *sql.DB, conn *sql.Conn) *writer {
 	return &writer{
-		db: db, tx: tx{conn: conn, stmts: map[string]*sql.Stmt{}, spans: map[spanKey]span{}}, slots: make(chan struct{}, writeQueue), idle: make(chan struct{}), full: make(chan struct{}, 1),
+		db: db, tx: tx{conn: conn, stmts: map[string]*sql.Stmt{}, spans: map[spanKey]span{}}, slots: make(chan struct{}, writeQueue), idle: make(chan struct{}), full: make(chan struct{}, 1), behind: make(chan struct{}, 1),
 		batch: make([]*job, 0, writeBatch),
 	}
 }

@@ -31,6 +31,13 @@ type call struct {
 	late     bool   // the caller has given up because of a deadline
 	overdue  *time.Timer
 	window   int // body bytes that may still be sent
+
+	waited         toll
+	mark           mark
+	sent, received int64 // bytes of the bodies
+	settled        bool  // the two below are known
+	run            time.Duration
+	usage          usage
 }
 
 func newCall(w *worker) *call {
@@ -44,6 +51,30 @@ func (c *call) signal() {
 	select {
 	case c.wake <- struct{}{}:
 	default:
+	}
+}
+
+// settle closes the account of the call. gone: the worker is done with it. The lock is held.
+func (c *call) settle(gone bool) {
+	now := time.Now()
+	if c.settled {
+		if gone {
+			c.worker.account.leave(now)
+		}
+		return
+	}
+	c.settled, c.run = true, now.Sub(c.mark.at)
+	c.usage = c.worker.account.end(c.mark, now, gone)
+}
+
+// receipt is what the call took, once it is settled. The lock is held.
+func (c *call) receipt() flint.Receipt {
+	if c.usage.unsure {
+		c.usage = c.worker.account.again(c.mark, c.usage, time.Now())
+	}
+	return flint.Receipt{
+		Queue: c.waited.queue, ColdStart: c.waited.start, Run: c.run, RequestBytes: c.sent, ResponseBytes: c.received,
+		CPU: c.usage.cpu, PeakMemory: c.usage.peak, Shared: c.usage.shared, Estimated: c.usage.estimated, PeakOfStart: !c.usage.partial,
 	}
 }
 
@@ -84,18 +115,23 @@ func (c *call) receive(h frame.Header, payload []byte) (ended, overdue bool, err
 			return false, false, err
 		}
 		c.answered, c.body = true, body
+		c.count(len(body))
 	case frame.Data:
 		if !c.answered {
 			return false, false, frame.ErrMalformed
 		}
 		c.body = append(c.body, payload...)
+		c.count(len(payload))
 	default:
 		return false, false, frame.ErrMalformed
 	}
 	if len(c.body) > frame.InitialWindow+frame.MaxPayload {
 		return false, false, errors.New("the worker sent more than its window")
 	}
-	c.ended = c.ended || h.Type != frame.Window && h.Flags&frame.End != 0
+	if h.Type != frame.Window && h.Flags&frame.End != 0 && !c.ended {
+		c.ended = true
+		c.settle(true)
+	}
 	if c.canceled {
 		c.body = nil
 	}
@@ -108,6 +144,13 @@ func (c *call) receive(h frame.Header, payload []byte) (ended, overdue bool, err
 	return c.ended, c.late, nil
 }
 
+// count notes bytes of the response's body. The lock is held.
+func (c *call) count(n int) {
+	if !c.settled {
+		c.received += int64(n)
+	}
+}
+
 // fail ends the call because its worker ended.
 func (c *call) fail(err error) {
 	c.mu.Lock()
@@ -117,6 +160,7 @@ func (c *call) fail(err error) {
 	}
 	if !c.ended {
 		c.err = err
+		c.settle(true)
 	}
 	c.signal()
 }
@@ -174,6 +218,7 @@ func (c *call) cancel(late bool) {
 		return
 	}
 	c.canceled, c.late, c.body = true, late, nil
+	c.settle(false)
 	grace := c.worker.pool.config.CancelGrace
 	c.overdue = time.AfterFunc(grace, func() {
 		c.worker.kill("a call in it did not stop within " + grace.String() + " of its deadline")
@@ -197,6 +242,7 @@ func (c *call) transmit(ctx context.Context, r *Request) error {
 		flags = frame.End
 	}
 	c.window -= len(first) // nobody else knows the call yet
+	c.sent += int64(len(first))
 	c.worker.send(func(b []byte) []byte {
 		b = append(b, make([]byte, frame.HeaderSize+4)...)
 		start := len(b)
@@ -239,6 +285,9 @@ func (c *call) transmitPiece(ctx context.Context, piece []byte, last bool) (done
 	err = c.await(ctx, func() bool {
 		if done = c.ended; done || c.window >= len(piece) {
 			c.window -= len(piece)
+			if !done {
+				c.sent += int64(len(piece))
+			}
 			return true
 		}
 		return false

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"flint/internal/frame"
+	"flint/internal/proc"
 	"flint/sandbox"
 )
 
@@ -27,8 +28,9 @@ type worker struct {
 	box  sandbox.Sandbox
 	dir  string // its exchange directory on the host
 
-	conn *net.UnixConn
-	raw  syscall.RawConn
+	conn    *net.UnixConn
+	raw     syscall.RawConn
+	account account
 
 	wmu     sync.Mutex
 	pending []byte        // frames that wait to be written
@@ -56,6 +58,7 @@ type worker struct {
 	draining    bool
 	leaving     bool // no new calls: it goes after those that it has
 	removed     bool // from its group
+	start       span // when it was made ready
 	idleSince   time.Time
 	looked      time.Time     // when its load was looked at
 	used        time.Duration // processor time until then
@@ -75,6 +78,8 @@ func (w *worker) attach(conn *net.UnixConn) error {
 		return err
 	}
 	w.conn, w.raw = conn, raw
+	w.account.box = w.box
+	w.account.pid, _ = proc.Peer(raw) // 0 then: the control group alone counts
 	w.done.Go(w.read)
 	w.done.Go(w.write)
 	return nil
@@ -237,8 +242,9 @@ func (w *worker) readFrame(r *bufio.Reader) error {
 }
 
 // begin registers a new call; nil when the worker has ended.
-func (w *worker) begin() *call {
+func (w *worker) begin(waited toll) *call {
 	c := newCall(w)
+	c.waited, c.mark = waited, w.account.begin(time.Now())
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ended != nil {
@@ -283,6 +289,7 @@ func (w *worker) end() {
 		w.kill("it closed its connection and did not exit")
 		<-w.box.Done()
 	}
+	w.account.finish(time.Now())
 	w.mu.Lock()
 	w.ended = &EndedError{Reason: w.reason, Exit: w.box.Exit(), Output: string(w.output.bytes())}
 	if w.ended.Exit.OutOfMemory {

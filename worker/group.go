@@ -20,6 +20,7 @@ type group struct {
 	workers     []*worker
 	inFlight    int // calls in all of them
 	starting    int
+	startsSince time.Time // since when some worker has been starting
 	waiting     queue
 	concurrency int // of one worker, as the language has it; a guess until the first worker has said it
 	scaling     flint.Scaling
@@ -41,53 +42,52 @@ type group struct {
 
 // acquire returns a worker with a slot that is the caller's. The slot is given back by the end of the call's response.
 // depth says how many functions wait for the call in turn.
-func (g *group) acquire(ctx context.Context, depth int) (*worker, Stats, error) {
+func (g *group) acquire(ctx context.Context, depth int) (*worker, toll, error) {
 	depth = min(max(depth, 0), maxDepth)
 	full := int64(g.pool.config.QueueTotal)
 	g.mu.Lock()
 	if g.retired {
 		g.mu.Unlock()
-		return nil, Stats{}, errRetired
+		return nil, toll{}, errRetired
 	}
 	if g.scaling.KeepAlive == flint.KeepAliveLearned && g.inFlight == 0 && g.waiting.n == 0 {
 		g.function.arrivals.arrive(time.Now())
 	}
 	if w := g.take(depth); w != nil {
 		g.mu.Unlock()
-		return w, Stats{}, nil
+		return w, toll{}, nil
 	}
 	if g.pool.queued.Load() >= full {
 		g.mu.Unlock()
 		if !g.pool.shed(g) {
 			g.pool.metrics.refused.Inc()
-			return nil, Stats{}, flint.ErrTooBusy
+			return nil, toll{}, flint.ErrTooBusy
 		}
 		g.mu.Lock()
 		if g.retired {
 			g.mu.Unlock()
-			return nil, Stats{}, errRetired
+			return nil, toll{}, errRetired
 		}
 	}
 	begin := time.Now()
 	if err := g.admit(begin); err != nil {
 		g.mu.Unlock()
 		g.pool.metrics.refused.Inc()
-		return nil, Stats{}, err
+		return nil, toll{}, err
 	}
 	wt := &waiter{depth: depth, granted: make(chan grant, 1)}
 	g.waiting.push(wt, begin)
 	g.pool.queued.Add(1)
-	cold := len(g.workers) == 0
 	g.grantWaiting() // room may have come while the lock was not held
 	g.scale()
 	g.mu.Unlock()
-	w, err := g.wait(ctx, wt, begin)
-	return w, Stats{Cold: cold, Queue: time.Since(begin)}, err
+	got := g.wait(ctx, wt, begin)
+	return got.worker, since(begin, got.start), got.err
 }
 
 // wait returns what a waiter is granted. One that is to be refused hears of it within a second, but for those few who are
 // next and wait in vain.
-func (g *group) wait(ctx context.Context, wt *waiter, begin time.Time) (*worker, error) {
+func (g *group) wait(ctx context.Context, wt *waiter, begin time.Time) grant {
 	c := &g.pool.config
 	timer := time.NewTimer(min(c.PlaceTimeout, c.QueueTimeout))
 	defer timer.Stop()
@@ -95,7 +95,7 @@ func (g *group) wait(ctx context.Context, wt *waiter, begin time.Time) (*worker,
 	for {
 		select {
 		case got := <-wt.granted:
-			return got.worker, got.err
+			return got
 		case now := <-timer.C:
 			g.mu.Lock()
 			starting, workers := g.starting, len(g.workers)
@@ -128,16 +128,20 @@ func (g *group) wait(ctx context.Context, wt *waiter, begin time.Time) (*worker,
 }
 
 // leave takes a waiter out of the queue, or gives back what it has just been granted.
-func (g *group) leave(wt *waiter, why error) (*worker, error) {
+func (g *group) leave(wt *waiter, why error) grant {
 	g.mu.Lock()
 	waited := g.dequeue(wt)
+	left := grant{err: why}
+	if g.starting > 0 && len(g.workers) == 0 {
+		left.start = span{g.startsSince, time.Now()}
+	}
 	g.mu.Unlock()
 	if !waited {
 		if got := <-wt.granted; got.worker != nil {
 			g.release(got.worker, false)
 		}
 	}
-	return nil, why
+	return left
 }
 
 // dequeue takes a waiter out of the queue and reports whether it was there. The lock is held.
@@ -150,8 +154,8 @@ func (g *group) dequeue(wt *waiter) bool {
 }
 
 // refuseWaiting answers all who wait. The lock is held.
-func (g *group) refuseWaiting(err error) {
-	g.pool.queued.Add(-int64(g.waiting.clear(err)))
+func (g *group) refuseWaiting(why grant) {
+	g.pool.queued.Add(-int64(g.waiting.clear(why)))
 }
 
 // take gives a call of a depth a slot, if there is one for it. The lock is held.
@@ -224,7 +228,7 @@ func (g *group) grantWaiting() {
 			if w == nil {
 				break
 			}
-			wt.granted <- grant{worker: w}
+			wt.granted <- grant{worker: w, start: w.start}
 			g.waiting.shift(depth)
 			g.pool.queued.Add(-1)
 		}
@@ -299,7 +303,7 @@ func (g *group) startOne() {
 		g.retry = now.Add(backoff(g.failures))
 		if g.starting == 0 { // nobody else comes for them
 			if g.usable() == 0 {
-				g.refuseWaiting(&StartError{err})
+				g.refuseWaiting(grant{err: &StartError{err}, start: span{begin, now}})
 			}
 		}
 		return
@@ -308,7 +312,8 @@ func (g *group) startOne() {
 	w.mu.Lock()
 	w.group = g
 	w.mu.Unlock()
-	w.idleSince = now
+	w.account.countInto(g.pool.metrics.cpu.WithLabelValues(g.target.Runtime.ID))
+	w.idleSince, w.start = now, span{begin, now}
 	g.concurrency = w.concurrency
 	g.workers = append(g.workers, w)
 	g.waiting.measure(now)
@@ -377,7 +382,7 @@ func (g *group) end(reason string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.retired, g.replaced = true, true
-	g.refuseWaiting(&EndedError{Reason: reason})
+	g.refuseWaiting(grant{err: &EndedError{Reason: reason}})
 	for _, w := range g.workers {
 		w.draining = true
 		w.kill(reason)

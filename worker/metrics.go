@@ -10,6 +10,7 @@ type metrics struct {
 	starts   *prometheus.HistogramVec
 	failures *prometheus.CounterVec
 	crashes  *prometheus.CounterVec
+	cpu      *prometheus.CounterVec
 	refused  prometheus.Counter
 	stemHits prometheus.Counter
 }
@@ -25,6 +26,9 @@ func newMetrics(r prometheus.Registerer, p *Pool) *metrics {
 		}, []string{"runtime"}),
 		crashes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "flint_worker_crashes_total", Help: "Workers that ended although they were wanted.",
+		}, []string{"runtime"}),
+		cpu: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "flint_worker_cpu_seconds_total", Help: "Processor time of workers, as far as the host accounts for it.",
 		}, []string{"runtime"}),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "flint_worker_refused_calls_total", Help: "Calls refused because there was no worker and no room to wait.",
@@ -44,7 +48,7 @@ func newMetrics(r prometheus.Registerer, p *Pool) *metrics {
 	queued := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "flint_waiting_calls", Help: "Calls that wait for a worker."}, func() float64 {
 		return float64(p.queued.Load())
 	})
-	r.MustRegister(m.starts, m.failures, m.crashes, m.refused, m.stemHits, live, waiting, queued)
+	r.MustRegister(m.starts, m.failures, m.crashes, m.cpu, m.refused, m.stemHits, live, waiting, queued)
 	return m
 }
 

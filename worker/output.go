@@ -1,6 +1,10 @@
 package worker
 
-import "flint"
+import (
+	"time"
+
+	"flint"
+)
 
 // tail keeps the newest bytes of what is written to it. It is not safe for concurrent use.
 type tail struct {
@@ -30,8 +34,36 @@ func (t *tail) bytes() []byte {
 	return t.buf
 }
 
-// Output is what a call has logged.
-type Output struct{ Logs, Errors string }
+// Output is what a call leaves: what it has logged, and what it took.
+type Output struct {
+	Logs, Errors string
+	Receipt      flint.Receipt
+}
+
+// waited returns what is left of a call that no worker had.
+func waited(t toll) Output {
+	return Output{Receipt: flint.Receipt{Queue: t.queue, ColdStart: t.start, CPU: -1, PeakMemory: -1}}
+}
+
+// toll is how long a call has waited for a place in a worker, and how long then for the worker to start.
+type toll struct{ queue, start time.Duration }
+
+// span is a stretch of time.
+type span struct{ from, until time.Time }
+
+// since divides the wait of a call that has what it waited for now. start is when its worker started.
+func since(begin time.Time, start span) toll {
+	now := time.Now()
+	if begin.After(start.from) {
+		start.from = begin
+	}
+	if now.Before(start.until) {
+		start.until = now
+	}
+	t := toll{start: max(0, start.until.Sub(start.from))}
+	t.queue = now.Sub(begin) - t.start
+	return t
+}
 
 func (c *call) output() Output {
 	c.mu.Lock()
@@ -43,5 +75,5 @@ func (c *call) output() Output {
 		b := t.bytes()
 		return flint.ClipOutput(string(b), what, t.dropped)
 	}
-	return Output{clip(&c.logs, "Logs"), clip(&c.errors, "Errors")}
+	return Output{clip(&c.logs, "Logs"), clip(&c.errors, "Errors"), c.receipt()}
 }

@@ -140,17 +140,21 @@ func emptyRunDir(dir string) error {
 
 // Do calls a function and returns when its response has begun, which the caller then reads to its end or closes. The
 // error is the cause of ctx, *StartError, *EndedError, *BodyError, or flint.ErrTooBusy when there is no capacity. With
-// *EndedError and a context's cause the call may have logged: the second result has it.
+// *EndedError and a context's cause the call may have logged: the second result has it, and with every error what the call
+// took until then.
 func (p *Pool) Do(ctx context.Context, t *Target, r *Request) (*Response, Output, error) {
 	var w *worker
 	var c *call
-	var stats Stats
+	var wait toll
 	var err error
 	for c == nil { // a worker that ended between the two was not asked yet: another one may be
-		if w, stats, err = p.acquire(ctx, t, r.Depth); err != nil {
-			return nil, Output{}, err
+		var more toll
+		w, more, err = p.acquire(ctx, t, r.Depth)
+		wait.queue, wait.start = wait.queue+more.queue, wait.start+more.start
+		if err != nil {
+			return nil, waited(wait), err
 		}
-		c = w.begin()
+		c = w.begin(wait)
 	}
 	if r.Begun != nil {
 		r.Begun()
@@ -164,7 +168,7 @@ func (p *Pool) Do(ctx context.Context, t *Target, r *Request) (*Response, Output
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	resp := &Response{Status: c.status, Headers: c.headers, Stats: stats, call: c, body: c.body}
+	resp := &Response{Status: c.status, Headers: c.headers, call: c, body: c.body}
 	c.body = nil
 	if len(resp.body) > 0 && !c.ended {
 		// The first piece left the window as it was taken.
@@ -174,21 +178,21 @@ func (p *Pool) Do(ctx context.Context, t *Target, r *Request) (*Response, Output
 	return resp, Output{}, nil
 }
 
-func (p *Pool) acquire(ctx context.Context, t *Target, depth int) (*worker, Stats, error) {
+func (p *Pool) acquire(ctx context.Context, t *Target, depth int) (*worker, toll, error) {
 	for {
 		g := t.group.Load()
 		if g == nil {
 			var err error
 			if g, err = p.groupOf(t, true); err != nil {
-				return nil, Stats{}, err
+				return nil, toll{}, err
 			}
 		}
-		w, stats, err := g.acquire(ctx, depth)
+		w, wait, err := g.acquire(ctx, depth)
 		if errors.Is(err, errRetired) {
 			t.group.CompareAndSwap(g, nil)
 			continue
 		}
-		return w, stats, err
+		return w, wait, err
 	}
 }
 

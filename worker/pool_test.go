@@ -31,8 +31,8 @@ func TestACallIsAnswered(t *testing.T) {
 		if out := resp.Output(); out.Logs != "hello\n" || out.Errors != "oh\n" {
 			t.Errorf("output %+v", out)
 		}
-		if resp.Stats.Cold != (i == 0) {
-			t.Errorf("call %d: cold = %v", i, resp.Stats.Cold)
+		if resp.Output().Receipt.Cold() != (i == 0) {
+			t.Errorf("call %d: cold = %v", i, resp.Output().Receipt.Cold())
 		}
 	}
 }

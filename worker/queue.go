@@ -21,6 +21,7 @@ type waiter struct {
 
 type grant struct {
 	worker *worker
+	start  span // of the worker, or the one that failed
 	err    error
 }
 
@@ -117,11 +118,11 @@ func (q *queue) last() *waiter {
 }
 
 // clear answers all who wait, and returns how many they were.
-func (q *queue) clear(err error) int {
+func (q *queue) clear(why grant) int {
 	n := q.n
 	for depth, lane := range q.lanes {
 		for _, w := range lane {
-			w.granted <- grant{err: err}
+			w.granted <- why
 		}
 		q.lanes[depth] = nil
 	}

@@ -84,6 +84,9 @@ func (g *group) scale() {
 
 // startReserved starts a worker whose place is reserved. The lock is held.
 func (g *group) startReserved() {
+	if g.starting == 0 {
+		g.startsSince = time.Now()
+	}
 	g.starting++
 	g.pool.tasks.Go(g.startOne)
 }

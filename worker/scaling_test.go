@@ -50,11 +50,14 @@ func TestWarmWorkersAreKept(t *testing.T) {
 	b := setup(t, 10, func(c *worker.Config) { c.KeepAlive = time.Millisecond })
 	run(t, b)
 	b.pool.Adopt(b.of("p", "f", flint.Scaling{MinWarm: 2}))
-	waitFor(t, "two warm workers", func() bool { return liveLoaded(b) == 2 && b.adapter.loads.Load() == 2 })
+	waitFor(t, "two warm workers", func() bool {
+		_, ready := b.pool.Known("p", "f") // one of them is
+		return ready && liveLoaded(b) == 2 && b.adapter.loads.Load() == 2
+	})
 	target := b.of("p", "f", flint.Scaling{MinWarm: 2})
 	resp, _, err := b.get(t.Context(), target, "/", nil)
-	if err != nil || resp.Stats.Cold {
-		t.Errorf("the first call: %v, cold %v", err, resp.Stats.Cold)
+	if err != nil || resp.Output().Receipt.Cold() {
+		t.Errorf("the first call: %v, cold %v", err, resp.Output().Receipt.Cold())
 	}
 	if _, _, err := b.get(t.Context(), target, "/crash", nil); err == nil {
 		t.Error("a crash went unnoticed")
@@ -202,8 +205,8 @@ func TestPreparedWorkersTakeOver(t *testing.T) {
 	}
 	b.pool.Adopt(second)
 	resp, _, err := b.get(t.Context(), second, "/", nil)
-	if err != nil || resp.Stats.Cold || b.adapter.loads.Load() != 6 {
-		t.Errorf("the first call of the new one: %v, %+v, %d loads", err, resp.Stats, b.adapter.loads.Load())
+	if err != nil || resp.Output().Receipt.Cold() || b.adapter.loads.Load() != 6 {
+		t.Errorf("the first call of the new one: %v, %+v, %d loads", err, resp.Output(), b.adapter.loads.Load())
 	}
 	b.pool.Adopt(first) // read earlier, told later: it changes nothing
 	b.adapter.letGo()
@@ -237,8 +240,8 @@ func TestARollbackFindsAWorker(t *testing.T) {
 	again := b.target("one", nil)
 	again.Order = 3
 	resp, _, err := b.get(t.Context(), again, "/", nil)
-	if err != nil || resp.Stats.Cold || b.adapter.loads.Load() != 2 {
-		t.Errorf("rolled back: %v, %+v, %d loads", err, resp.Stats, b.adapter.loads.Load())
+	if err != nil || resp.Output().Receipt.Cold() || b.adapter.loads.Load() != 2 {
+		t.Errorf("rolled back: %v, %+v, %d loads", err, resp.Output(), b.adapter.loads.Load())
 	}
 	changed := b.target("one", map[string]string{"V": "1"})
 	changed.Key, changed.Order = "one with a variable", 4

@@ -3,7 +3,6 @@ package worker
 import (
 	"io"
 	"sync/atomic"
-	"time"
 
 	"flint"
 	"flint/runtimes"
@@ -49,14 +48,7 @@ type Request struct {
 type Response struct {
 	Status  int
 	Headers []flint.Header // repeated names are repeated fields
-	Stats   Stats
 
 	call *call
 	body []byte // the piece that came with the head
-}
-
-// Stats says how a call went.
-type Stats struct {
-	Cold  bool          // the call waited for a worker to start
-	Queue time.Duration // from asking for a worker to having one, start included
 }

@@ -183,15 +183,9 @@ type oneExecution struct {
 }
 
 func (s *Service) getExecution(ctx context.Context, in *oneExecution) (*wire.Execution, error) {
-	if err := s.visible(ctx, &in.oneFunction); err != nil {
-		return nil, err
-	}
-	e, err := s.config.Store.Execution(ctx, in.project(), in.id(), flint.ExecutionID(in.ExecutionID))
+	e, err := s.readExecution(ctx, in)
 	if err != nil {
 		return nil, err
-	}
-	if !readable(&in.oneFunction, e) {
-		return nil, flint.ErrExecutionNotFound
 	}
 	return wire.NewExecution(e, in.Principal.Privileged(), in.Format), nil
 }

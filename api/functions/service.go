@@ -116,6 +116,7 @@ func (s *Service) Routes() []api.Route {
 		{Method: "GET", Path: one + "/executions", Name: "functions.listExecutions", Summary: "List executions", Scopes: readExecutions, Callers: servers | auth.Users, Handler: api.Handle(200, s.listExecutions)},
 		{Method: "POST", Path: one + "/executions", Name: "functions.createExecution", Summary: "Execute function", Scopes: writeExecutions, Callers: all, Also: []int{202}, Handler: api.Handle(201, s.createExecution)},
 		{Method: "GET", Path: execution, Name: "functions.getExecution", Summary: "Get execution", Scopes: readExecutions, Callers: servers | auth.Users, Handler: api.Handle(200, s.getExecution)},
+		{Method: "GET", Path: "/v1/flint/functions/{functionId}/executions/{executionId}/receipt", Name: "flint.getExecutionReceipt", Summary: "Get receipt", Scopes: readExecutions, Callers: servers | auth.Users, Handler: api.Handle(200, s.getReceipt)},
 		{Method: "DELETE", Path: execution, Name: "functions.deleteExecution", Summary: "Delete execution", Scopes: writeExecutions, Callers: servers, Handler: api.Handle(204, s.deleteExecution)},
 
 		{Method: "GET", Path: one + "/variables", Name: "functions.listVariables", Summary: "List variables", Scopes: readFunctions, Callers: servers, Handler: api.Handle(200, s.listVariables)},

@@ -104,6 +104,7 @@ func TestUnified(t *testing.T) {
 	g := &Group{parts: []part{{
 		hierarchy: hierarchy{version: 2, controllers: []Controller{Memory, Processes, CPU, CPUTime}}, dir: dir,
 	}}}
+	g.count(g.parts[0])
 	if err := g.SetLimits(Limits{Memory: 1 << 20, Processes: 7, CPUs: 0.5}); err != nil {
 		t.Fatal(err)
 	}
@@ -195,6 +196,9 @@ func TestGroup(t *testing.T) {
 	_ = cmd.Wait() // it was killed
 	if m.Has(Memory) && g.PeakMemory() == 0 {
 		t.Error("PeakMemory() = 0")
+	}
+	if before := g.PeakMemory(); g.ResetPeak() && g.PeakMemory() >= before {
+		t.Errorf("PeakMemory() = %d after ResetPeak of a dead group, and %d before", g.PeakMemory(), before)
 	}
 	if g.OutOfMemory() != 0 {
 		t.Errorf("OutOfMemory() = %d for a process that was killed", g.OutOfMemory())

@@ -21,6 +21,10 @@ const (
 // Group is one group, which may have a directory in several hierarchies.
 type Group struct {
 	parts []part
+
+	cpu, peak     gauge
+	cpuIn, peakIn string // the directories of their files; empty: nobody counts
+	perMicro      bool   // cpu is in microseconds, not in nanoseconds
 }
 
 type part struct {
@@ -53,8 +57,25 @@ func (m *Manager) Create(id string, l Limits) (*Group, error) {
 		if err := p.limit(l, false); err != nil {
 			return nil, errors.Join(fmt.Errorf("limit control group %s: %w", id, err), g.Remove())
 		}
+		g.count(p)
 	}
 	return g, nil
+}
+
+// count notes what the files of a part can tell.
+func (g *Group) count(p part) {
+	if p.has(CPUTime) && g.cpuIn == "" {
+		g.cpuIn, g.perMicro = p.dir, p.version == 2
+		if g.cpu.name = "cpuacct.usage"; g.perMicro {
+			g.cpu.name, g.cpu.key = "cpu.stat", "usage_usec"
+		}
+	}
+	if p.has(Memory) && g.peakIn == "" {
+		g.peakIn = p.dir
+		if g.peak.name = "memory.max_usage_in_bytes"; p.version == 2 {
+			g.peak.name = "memory.peak"
+		}
+	}
 }
 
 // SetLimits changes the limits of the group.
@@ -192,18 +213,17 @@ func (g *Group) Kill() {
 	}
 }
 
-// CPUTime returns the time that the group's processes have spent on processors; 0 when nobody counts.
+// CPUTime returns the time that the group's processes have spent on processors; 0 when nobody counts. The kernel adds the
+// time of a thread that runs when it stops, or at the next tick.
 func (g *Group) CPUTime() time.Duration {
-	for _, p := range g.parts {
-		switch {
-		case !p.has(CPUTime):
-		case p.version == 2:
-			return time.Duration(p.field("cpu.stat", "usage_usec")) * time.Microsecond
-		default:
-			return time.Duration(p.number("cpuacct.usage"))
-		}
+	if g.cpuIn == "" {
+		return 0
 	}
-	return 0
+	n := g.cpu.read(g.cpuIn)
+	if g.perMicro {
+		return time.Duration(n) * time.Microsecond
+	}
+	return time.Duration(n)
 }
 
 // Delay returns how long the group's living threads have waited for a processor while they could have used one; 0 when
@@ -234,19 +254,17 @@ func (g *Group) Delay() time.Duration {
 	return sum
 }
 
-// PeakMemory returns the most memory that the group ever held, in bytes; 0 when nobody counts.
+// PeakMemory returns the most memory that the group held since ResetPeak, or ever, in bytes; 0 when nobody counts.
 func (g *Group) PeakMemory() int64 {
-	for _, p := range g.parts {
-		switch {
-		case !p.has(Memory):
-		case p.version == 2:
-			return p.number("memory.peak")
-		default:
-			return p.number("memory.max_usage_in_bytes")
-		}
+	if g.peakIn == "" {
+		return 0
 	}
-	return 0
+	return g.peak.read(g.peakIn)
 }
+
+// ResetPeak lets PeakMemory begin anew with what the group holds now, and reports whether the kernel can: in version 2 it
+// does since Linux 6.12.
+func (g *Group) ResetPeak() bool { return g.peakIn != "" && g.peak.reset(g.peakIn) }
 
 // OutOfMemory returns how many processes the kernel killed because the group reached its memory limit.
 func (g *Group) OutOfMemory() int64 {
@@ -262,32 +280,19 @@ func (g *Group) OutOfMemory() int64 {
 	return 0
 }
 
-func (p part) number(file string) int64 {
-	b, err := os.ReadFile(filepath.Join(p.dir, file))
-	if err != nil {
-		return 0
-	}
-	n, _ := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
-	return n
-}
-
 func (p part) field(file, key string) int64 {
 	b, err := os.ReadFile(filepath.Join(p.dir, file))
 	if err != nil {
 		return 0
 	}
-	for line := range strings.Lines(string(b)) {
-		if k, v, ok := strings.Cut(strings.TrimSpace(line), " "); ok && k == key {
-			n, _ := strconv.ParseInt(v, 10, 64)
-			return n
-		}
-	}
-	return 0
+	return field(b, key)
 }
 
 // Remove removes the group. The kernel holds on to it for a moment after its last process ended: Remove tries again
 // until it lets go, for a few seconds at most.
 func (g *Group) Remove() error {
+	g.cpu.close()
+	g.peak.close()
 	deadline := time.Now().Add(removeTimeout)
 	var errs []error
 	for _, p := range g.parts {

@@ -190,8 +190,10 @@ execution = {**f, "executionId": done["$id"]}
 call("functions.getExecution", execution)
 call("functions.listExecutions", f)
 call("functions.listExecutions", f, query="?queries[]=nonsense", want=400)
+call("flint.getExecutionReceipt", execution)
 call("functions.deleteExecution", execution)
 call("functions.getExecution", execution, want=404)
+call("flint.getExecutionReceipt", execution, want=404)
 
 rules = [
     call("proxy.createFunctionRule", params={"domain": "described.example", **f}),
