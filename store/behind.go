@@ -17,13 +17,15 @@ import (
 // and readers look at those that it has not come to one by one. See schema/0005_behind.sqlite.sql.
 
 const (
-	behindRows  = 128                    // rows that are taken in one transaction: others wait for it
-	behindFrom  = 256                    // rows that are worth it; up to twice as many are looked at one by one for good
-	behindMost  = 4096                   // rows that are looked at one by one; with more of them lists do without these indexes
-	behindShare = 4                      // times as long as the work took, others have the writer for themselves
+	behindRows  = 128  // rows that are taken in one transaction: others wait for it
+	behindFrom  = 256  // rows that are worth it; up to twice as many are looked at one by one for good
+	behindMost  = 4096 // rows that are looked at one by one; with more of them lists do without these indexes
+	behindShare = 4    // times as long as the work took, others have the machine for themselves
+	behindBusy  = 300  // calls a second with which it is a long time:
+	busyShare   = 49
 	behindRetry = time.Minute            // after a failure
 	behindPaths = 256                    // paths that are read to be looked up one by one
-	behindLimit = 250 * time.Millisecond // the longest rest
+	behindLimit = 500 * time.Millisecond // the longest rest
 )
 
 // indexBehind keeps the indexes behind the calls until ctx ends.
@@ -37,6 +39,7 @@ func (s *Store) indexBehind(ctx context.Context) {
 		case <-s.writer.behind:
 		case <-timer.C:
 		}
+		written, since := s.writer.written.Load(), time.Now()
 		for more := true; more; {
 			begin := time.Now()
 			var err error
@@ -48,7 +51,12 @@ func (s *Store) indexBehind(ctx context.Context) {
 			if !more {
 				continue
 			}
-			timer.Reset(min(behindShare*time.Since(begin), behindLimit))
+			worked, share := time.Since(begin), 1.0*behindShare
+			if float64(s.writer.written.Load()-written) > behindBusy*time.Since(since).Seconds() {
+				share = busyShare
+			}
+			timer.Reset(min(time.Duration(share*float64(worked)), behindLimit))
+			written, since = s.writer.written.Load(), time.Now()
 			select {
 			case <-ctx.Done():
 				return

@@ -339,11 +339,11 @@ func (r *lister[T]) arms(w way) []way {
 // merged compiles the keys of rows that are read in several ways: as many of each as may be needed, in order.
 func (r *lister[T]) merged(c *compiler, w way) (string, error) {
 	most := r.need()
-	columns := r.noun.row + " as k"
+	columns := []string{r.noun.row + " as k"}
 	keys := make([]key, len(r.keys))
 	for i, k := range r.keys {
 		name := "k" + strconv.Itoa(i)
-		columns += ", " + k.expr + " as " + name
+		columns = append(columns, k.expr+" as "+name)
 		keys[i] = key{"p." + name, k.down}
 	}
 	var arms []string
@@ -352,7 +352,7 @@ func (r *lister[T]) merged(c *compiler, w way) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		arms = append(arms, "select * from (select "+columns+" from "+rows+" order by "+orderText(r.keys, false)+" limit "+c.bind(most)+") a"+strconv.Itoa(i))
+		arms = append(arms, "select * from (select "+strings.Join(columns, ", ")+" from "+rows+" order by "+orderText(r.keys, false)+" limit "+c.bind(most)+") a"+strconv.Itoa(i))
 	}
 	return "select p.k from (" + strings.Join(arms, " union all ") + ") p order by " + orderText(keys, false), nil
 }

@@ -11,20 +11,18 @@ import (
 )
 
 // digits are as many bits each, in the order of what they stand for.
-var digits = base32.NewEncoding("0123456789abcdefghijklmnopqrstuv").WithPadding(base32.NoPadding)
+var digits = base32.NewEncoding("0123456789abcdefghijklmnopqrstuv").WithPadding(base32.NoPadding) //nolint:gochecknoglobals // read only
 
 var errRank = errors.New("rank() is given (owner, down) or (owner, duration, created_at, id, down)")
 
 // rank answers rank(owner, duration, created_at, id, down): a text that is sorted as the executions of an owner are by duration,
 // then by creation, and if down is 1 the other way round. The texts of rank(owner, down) are what these begin with.
 func rank(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
-	down := false
-	switch n, ok := args[len(args)-1].(int64); {
-	case len(args) != 2 && len(args) != 5 || !ok:
+	n, ok := args[len(args)-1].(int64)
+	if len(args) != 2 && len(args) != 5 || !ok {
 		return nil, errRank
-	default:
-		down = n != 0
 	}
+	down := n != 0
 	owner, ok := args[0].(int64)
 	if !ok { // of a function that does not exist
 		owner = 0
