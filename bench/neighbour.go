@@ -75,8 +75,10 @@ func (t *taken) watch(ctx context.Context, pid int) {
 // neighbour calls a quiet function alone and beside functions that take what they can get, in alternation.
 func neighbour(ctx context.Context, b *bed, o options) (result, error) {
 	all := []hostile{
-		{"burning CPU", "/burn?n=1000", taken{CPUs: 0.1}}, {"forking", "/fork?n=1000", taken{CPUs: 0.1, Processes: 32}},
-		{"eating memory", "/eat", taken{Memory: 256}}, {"filling disk and logs", "/fill?n=1000", taken{CPUs: 0.05}},
+		{"burning CPU", "/burn?n=1000", taken{CPUs: 0.1}},
+		{"forking", "/fork?n=1000", taken{CPUs: 0.1, Processes: 32}},
+		{"eating memory", "/eat", taken{Memory: 256}},
+		{"filling disk and logs", "/fill?n=1000", taken{CPUs: 0.05}},
 	}
 	n, err := b.replicas(ctx, "neighbour", 1+len(all))
 	if err != nil {

@@ -3,12 +3,10 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"flint"
 )
@@ -16,28 +14,20 @@ import (
 const executionColumns = `t.id, t.created_at, t.updated_at, t.deployment, t.trigger, t.status, t.method, t.path, t.status_code, t.duration,
 	t.scheduled_at, t.permissions, t.headers, t.logs, t.errors, t.receipt`
 
-// executionHeaders is the form in which the headers of an execution are kept.
-type executionHeaders struct {
-	Request  []flint.Header `json:"q"`
-	Response []flint.Header `json:"s"`
-}
-
 func executionRow(project flint.ProjectID, function flint.FunctionID) func(scanner) (*flint.Execution, error) {
 	return func(r scanner) (*flint.Execution, error) {
 		e := flint.Execution{Project: project, Function: function}
 		var created, updated, scheduled int64
 		var permissions, receipt string
-		var headers []byte
+		var headers string
 		err := r.Scan(&e.ID, &created, &updated, &e.Deployment, &e.Trigger, &e.Status, &e.RequestMethod, &e.RequestPath, &e.StatusCode,
 			&e.Duration, &scheduled, &permissions, &headers, &e.Logs, &e.Errors, &receipt)
 		if err != nil {
 			return nil, err
 		}
-		var h executionHeaders
-		if err := json.Unmarshal(headers, &h); err != nil {
+		if e.RequestHeaders, e.ResponseHeaders, err = decodeHeaders(headers); err != nil {
 			return nil, fmt.Errorf("headers of execution %s: %w", e.ID, err)
 		}
-		e.RequestHeaders, e.ResponseHeaders = h.Request, h.Response
 		e.CreatedAt, e.UpdatedAt, e.ScheduledAt = instant(created), instant(updated), instant(scheduled)
 		if permissions != "" {
 			e.Permissions = strings.Split(strings.Trim(permissions, "\n"), "\n")
@@ -53,61 +43,6 @@ func lines(items []string) string {
 		return ""
 	}
 	return "\n" + strings.Join(items, "\n") + "\n"
-}
-
-// encodeHeaders writes executionHeaders. It is on the way of every call, and the general encoder costs more than the rest
-// of the row.
-func encodeHeaders(request, response []flint.Header) string {
-	n := 16
-	for _, h := range request {
-		n += len(h.Name) + len(h.Value) + 24
-	}
-	for _, h := range response {
-		n += len(h.Name) + len(h.Value) + 24
-	}
-	b := append(make([]byte, 0, n), `{"q":[`...)
-	b = appendHeaders(b, request)
-	b = append(b, `],"s":[`...)
-	b = appendHeaders(b, response)
-	return string(append(b, `]}`...))
-}
-
-func appendHeaders(b []byte, headers []flint.Header) []byte {
-	for i, h := range headers {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, `{"name":`...)
-		b = appendJSON(b, h.Name)
-		b = append(b, `,"value":`...)
-		b = appendJSON(b, h.Value)
-		b = append(b, '}')
-	}
-	return b
-}
-
-// appendJSON writes a JSON string. Header values are bytes; what is not UTF-8 becomes the replacement character.
-func appendJSON(b []byte, s string) []byte {
-	const hex = "0123456789abcdef"
-	b = append(b, '"')
-	for i := 0; i < len(s); {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-			i++
-		case c < ' ':
-			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-			i++
-		case c < utf8.RuneSelf:
-			b = append(b, c)
-			i++
-		default:
-			r, n := utf8.DecodeRuneInString(s[i:])
-			b = utf8.AppendRune(b, r)
-			i += n
-		}
-	}
-	return append(b, '"')
 }
 
 // An execution that began before the last namesake of its function was deleted belongs to that one, and is refused like

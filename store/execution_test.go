@@ -291,6 +291,27 @@ func TestPruneExecutions(t *testing.T) {
 	}
 }
 
+func TestDecodeHeaders(t *testing.T) {
+	t.Parallel()
+	plain := []flint.Header{{Name: "a", Value: "b"}, {Name: "", Value: ""}, {Name: "é", Value: ",{}]"}}
+	odd := []flint.Header{{Name: "q", Value: `"\\"`}}
+	none := []flint.Header{}
+	for _, c := range [][2][]flint.Header{{none, none}, {plain, none}, {none, plain}, {plain, odd}, {odd, plain}} {
+		request, response, err := decodeHeaders(encodeHeaders(c[0], c[1]))
+		must(t, err)
+		diff(t, "headers", [2][]flint.Header{request, response}, c)
+	}
+	// Other ways to write the same, and what is no headers at all, are as they are to the general decoder.
+	for _, text := range []string{`{"s":[],"q":[{"value":"b","name":"a"}]}`, ` {"q":[ ],"s":null}`, `{"q":[{"name":"a","value":"b"},],"s":[]}`, `{"q":[],"s":[]}x`, `{"q":[`, ``} {
+		var want executionHeaders
+		wantErr := json.Unmarshal([]byte(text), &want)
+		request, response, err := decodeHeaders(text)
+		if diff(t, text, executionHeaders{request, response}, want); (err == nil) != (wantErr == nil) {
+			t.Errorf("decodeHeaders(%s) = %v, want %v", text, err, wantErr)
+		}
+	}
+}
+
 func TestEncodeHeadersIsJSON(t *testing.T) {
 	t.Parallel()
 	request := []flint.Header{{Name: "plain", Value: "text"}, {Name: "odd", Value: "\x00\x1f\"\\/\u2028é😀"}}

@@ -207,32 +207,69 @@ func (r *lister[T]) count(ctx context.Context, w way) (n int, err error) {
 	if w.part == nil && !w.found && !w.prompt && r.list.Search == "" && !slices.ContainsFunc(r.list.Filters, func(q flint.Query) bool { return q.Method != "equal" }) {
 		return r.limited(ctx, c, rows, flint.MaxListTotal)
 	}
+	if w.part != nil && w.part.few && w.filter >= 0 && len(r.list.Filters) > 1 {
+		short, err := r.short(ctx, w)
+		if err != nil {
+			return 0, err
+		}
+		if short {
+			n, err = r.counted(ctx, c, rows)
+			return min(n, flint.MaxListTotal), err
+		}
+	}
 	return r.sought(ctx, c, rows, flint.MaxListTotal)
+}
+
+// short reports whether a way goes past so few rows that they are best counted to the end: to be able to stop costs
+// nearly as much as to count.
+func (r *lister[T]) short(ctx context.Context, w way) (bool, error) {
+	c, rows, err := r.past(w)
+	if err != nil {
+		return false, err
+	}
+	found, err := r.beyond(ctx, c, rows, 2*flint.MaxListTotal)
+	return !found, err
 }
 
 // reach counts the rows that a way goes past, up to a number.
 func (r *lister[T]) reach(ctx context.Context, w way, most int) (int, error) {
-	c := &compiler{args: slices.Clone(r.scope)}
+	c, rows, err := r.past(w)
+	if err != nil {
+		return 0, err
+	}
+	return r.limited(ctx, c, rows, most)
+}
+
+// past compiles the rows that a way goes past.
+func (r *lister[T]) past(w way) (c *compiler, rows string, err error) {
+	c = r.compiler()
 	where, err := r.where(c, w, r.times, func(i int) bool { return i == w.filter })
 	if err != nil {
-		return 0, err
+		return nil, "", err
 	}
 	from, err := r.from(c, w)
-	if err != nil {
-		return 0, err
-	}
-	return r.limited(ctx, c, from+" where "+where, most)
+	return c, from + " where " + where, err
 }
 
 // limited counts rows of which there are likely to be more than a number, up to that number. Whether there are is asked
 // first: to pass over rows costs half of what it costs to count them without going past the number.
 func (r *lister[T]) limited(ctx context.Context, c *compiler, rows string, most int) (n int, err error) {
-	found := false
-	probe := &compiler{args: slices.Clone(c.args)}
-	query := "select 1 from " + rows + " limit 1 offset " + probe.bind(int64(most-1))
-	if err = r.each(ctx, query, probe.args, func(scanner) error { found = true; return nil }); err != nil || found {
+	if found, err := r.beyond(ctx, c, rows, most); err != nil || found {
 		return most, err
 	}
+	return r.counted(ctx, c, rows)
+}
+
+// beyond reports whether there are at least so many rows.
+func (r *lister[T]) beyond(ctx context.Context, c *compiler, rows string, most int) (found bool, err error) {
+	probe := &compiler{args: slices.Clone(c.args)}
+	query := "select 1 from " + rows + " limit 1 offset " + probe.bind(int64(most-1))
+	err = r.each(ctx, query, probe.args, func(scanner) error { found = true; return nil })
+	return found, err
+}
+
+// counted counts rows, all of them.
+func (r *lister[T]) counted(ctx context.Context, c *compiler, rows string) (n int, err error) {
 	err = r.each(ctx, "select count(*) from "+rows, c.args, func(s scanner) error { return s.Scan(&n) })
 	return n, err
 }

@@ -1,0 +1,116 @@
+package store
+
+import (
+	"encoding/json"
+	"strings"
+	"unicode/utf8"
+
+	"flint"
+)
+
+// executionHeaders is the form in which the headers of an execution are kept.
+type executionHeaders struct {
+	Request  []flint.Header `json:"q"`
+	Response []flint.Header `json:"s"`
+}
+
+// encodeHeaders writes executionHeaders. It is on the way of every call, and the general encoder costs more than the rest
+// of the row.
+func encodeHeaders(request, response []flint.Header) string {
+	n := 16
+	for _, h := range request {
+		n += len(h.Name) + len(h.Value) + 24
+	}
+	for _, h := range response {
+		n += len(h.Name) + len(h.Value) + 24
+	}
+	b := append(make([]byte, 0, n), `{"q":[`...)
+	b = appendHeaders(b, request)
+	b = append(b, `],"s":[`...)
+	b = appendHeaders(b, response)
+	return string(append(b, `]}`...))
+}
+
+func appendHeaders(b []byte, headers []flint.Header) []byte {
+	for i, h := range headers {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"name":`...)
+		b = appendJSON(b, h.Name)
+		b = append(b, `,"value":`...)
+		b = appendJSON(b, h.Value)
+		b = append(b, '}')
+	}
+	return b
+}
+
+// appendJSON writes a JSON string. Header values are bytes; what is not UTF-8 becomes the replacement character.
+func appendJSON(b []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	b = append(b, '"')
+	for i := 0; i < len(s); {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+			i++
+		case c < ' ':
+			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+			i++
+		case c < utf8.RuneSelf:
+			b = append(b, c)
+			i++
+		default:
+			r, n := utf8.DecodeRuneInString(s[i:])
+			b = utf8.AppendRune(b, r)
+			i += n
+		}
+	}
+	return append(b, '"')
+}
+
+// decodeHeaders reads what encodeHeaders writes. What has other characters in it than nearly all headers have is left to
+// the general decoder, which takes most of the time of a list.
+func decodeHeaders(text string) (request, response []flint.Header, err error) {
+	if rest, ok := strings.CutPrefix(text, `{"q":[`); ok && strings.IndexByte(text, '\\') < 0 {
+		if request, rest, ok = plainHeaders(rest); ok {
+			if rest, ok = strings.CutPrefix(rest, `,"s":[`); ok {
+				if response, rest, ok = plainHeaders(rest); ok && rest == "}" {
+					return request, response, nil
+				}
+			}
+		}
+	}
+	var h executionHeaders
+	err = json.Unmarshal([]byte(text), &h)
+	return h.Request, h.Response, err
+}
+
+// plainHeaders reads a list of headers without escapes, up to its end.
+func plainHeaders(s string) (headers []flint.Header, rest string, ok bool) {
+	headers = []flint.Header{}
+	for {
+		if rest, ok = strings.CutPrefix(s, "]"); ok {
+			return headers, rest, true
+		}
+		if len(headers) > 0 {
+			s = strings.TrimPrefix(s, ",")
+		}
+		var h flint.Header
+		if h.Name, s, ok = quoted(s, `{"name":"`); ok {
+			h.Value, s, ok = quoted(s, `,"value":"`)
+		}
+		if s, ok = strings.CutPrefix(s, "}"); !ok {
+			return nil, "", false
+		}
+		headers = append(headers, h)
+	}
+}
+
+// quoted reads a text that is closed by the next quotation mark, after what stands before it.
+func quoted(s, before string) (text, rest string, ok bool) {
+	if rest, ok = strings.CutPrefix(s, before); !ok {
+		return "", "", false
+	}
+	return strings.Cut(rest, `"`)
+}
