@@ -26,14 +26,14 @@ type duty struct {
 // soaked is a node with functions.
 type soaked struct {
 	*node.Node
-	t                                      *testing.T
-	calm, py, cold, rough, switched, grown *node.Function // cold is the first of several
-	colds                                  []*node.Function
-	versions                               [2]string // deployments of switched
-	code                                   string
-	runtime                                string
-	round                                  atomic.Int64
-	refused                                atomic.Int64
+	t                                *testing.T
+	calm, py, rough, switched, grown *node.Function
+	colds                            []*node.Function
+	versions                         [2]string // deployments of switched
+	code                             string
+	runtime                          string
+	round                            atomic.Int64
+	refused                          atomic.Int64
 }
 
 const (

@@ -167,10 +167,10 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		{Name: "http", Run: serveHTTP(listener, newFront(front, logger), c.StopTimeout)},
 		{Name: "http of sandboxes", Run: serveHTTP(inside, newHTTP(front), c.StopTimeout)},
 	}
-	deleted := func(project flint.ProjectID, function flint.FunctionID) error {
-		invoker.Delete(project, function)
+	deleted := func(p flint.ProjectID, f flint.FunctionID) error {
+		invoker.Delete(p, f)
 		uploads.Ring()
-		return builder.Forget(project, function)
+		return builder.Forget(p, f)
 	}
 	operator, err := listenAdmin(c.Data)
 	if err != nil {

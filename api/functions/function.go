@@ -223,7 +223,7 @@ func (s *Service) delete(ctx context.Context, in *oneFunction) (api.NoContent, e
 	}
 	s.config.Invoker.Delete(in.project(), in.id())
 	err = s.config.Builder.Forget(in.project(), in.id())
-	s.garbage(ctx, "forget dependency caches", err)
+	s.garbage(ctx, "dependency caches", err)
 	s.config.Uploads.Ring()
 	s.collect(ctx, blobs...)
 	return api.NoContent{}, nil

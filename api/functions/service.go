@@ -168,12 +168,12 @@ func (s *Service) collect(ctx context.Context, digests ...string) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
 	defer cancel()
-	s.garbage(ctx, "collect blobs", s.config.Builder.Collect(ctx, digests...))
+	s.garbage(ctx, "blobs", s.config.Builder.Collect(ctx, digests...))
 }
 
 // garbage logs that something stays which nobody needs any longer.
 func (s *Service) garbage(ctx context.Context, what string, err error) {
 	if err != nil {
-		s.config.Logger.LogAttrs(ctx, slog.LevelWarn, what, slog.String("request_id", api.RequestID(ctx)), slog.String("err", err.Error()))
+		s.config.Logger.LogAttrs(ctx, slog.LevelWarn, "something stays that nobody needs", slog.String("what", what), slog.String("request_id", api.RequestID(ctx)), slog.String("err", err.Error()))
 	}
 }
