@@ -143,3 +143,19 @@ func TestTargetKeys(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkRequest is what is made of a call for the worker and for its record.
+func BenchmarkRequest(b *testing.B) {
+	i := &Invoker{config: Config{Signer: auth.NewSigner([]byte("0123456789abcdef0123456789abcdef")), Domain: "d"}}
+	t := &target{function: &flint.Function{Project: "p", ID: "f", Logging: true}}
+	call := &Call{
+		Project: "p", Function: "f", Trigger: flint.TriggerHTTP, Method: "GET", Path: "/orders/7?expand=items", ClientIP: "203.0.113.7", id: "exec",
+		Headers: []flint.Header{{Name: "host", Value: "shop.functions.localhost"}, {Name: "accept", Value: "*/*"}, {Name: "user-agent", Value: "bench"}},
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if r, _ := i.request(t, call); r.Port != 80 {
+			b.Fatal(r)
+		}
+	}
+}

@@ -98,10 +98,16 @@ func hostname(host string) string {
 	return strings.TrimSuffix(host, ".")
 }
 
-// Takes reports whether a request is for a function's own domain. It may read the rule of the domain.
+// Takes reports whether a request is for a function, by its domain or its path. It may read the rule of the domain.
 func (p *Proxy) Takes(r *http.Request) bool {
 	rule, err := p.rule(r.Context(), hostname(p.config.Forwarded.Host(r)))
-	return err == nil && rule != nil && rule.Type != flint.RuleRedirect && rule.Type != flint.RuleAPI
+	switch {
+	case err != nil:
+		return false
+	case rule == nil, rule.Type == flint.RuleAPI:
+		return strings.HasPrefix(r.URL.Path, pathPrefix)
+	}
+	return rule.Type != flint.RuleRedirect
 }
 
 // known reports whether a host is the platform's own, under which nobody can pose as it.

@@ -21,7 +21,7 @@ import (
 
 // front returns a proxy of some rules, whose API says where it was reached. Functions are behind https, so that a way to
 // a function is seen without one.
-func front(t *testing.T, change func(*Config)) *Proxy {
+func front(t testing.TB, change func(*Config)) *Proxy {
 	t.Helper()
 	rules := map[string]*flint.Rule{
 		"shop.example":          {Domain: "shop.example", Project: "p", Function: "f"},
@@ -270,6 +270,38 @@ func TestRetryAfter(t *testing.T) {
 		front(t, nil).writeError(w, httptest.NewRequestWithContext(t.Context(), "GET", "/", nil), err)
 		if got := w.Header().Get("Retry-After"); got != want {
 			t.Errorf("%v: Retry-After is %q, want %q", err, got, want)
+		}
+	}
+}
+
+// BenchmarkTakes is how a request on a function's domain is told from others.
+func BenchmarkTakes(b *testing.B) {
+	p := front(b, nil)
+	r := httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/orders/7?expand=items", nil)
+	r.Host = "shop.example"
+	b.ReportAllocs()
+	for b.Loop() {
+		if !p.Takes(r) {
+			b.Fatal("not taken")
+		}
+	}
+}
+
+func TestTakes(t *testing.T) {
+	t.Parallel()
+	p := front(t, nil)
+	for _, c := range []struct {
+		host, target string
+		want         bool
+	}{
+		{"shop.example", "/", true}, {"SHOP.example:8080", "/fn/p/f/", true}, {"old.example", "/fn/p/f/", false},
+		{"api.example", "/v1/functions", false}, {"api.example", "/fn/p/f/x", true},
+		{"flint.example", "/v1/functions", false}, {"flint.example", "/fn/p/f", true}, {"203.0.113.1", "/fn/", true}, {"localhost:80", "/fnord", false},
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, c.target, nil)
+		r.Host = c.host
+		if got := p.Takes(r); got != c.want {
+			t.Errorf("Takes(%s%s) = %v, want %v", c.host, c.target, got, c.want)
 		}
 	}
 }

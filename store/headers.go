@@ -98,7 +98,7 @@ func plainHeaders(s string) (headers []flint.Header, rest string, ok bool) {
 		}
 		var h flint.Header
 		if h.Name, s, ok = quoted(s, `{"name":"`); ok {
-			h.Value, s, ok = quoted(s, `,"value":"`)
+			h.Value, s, _ = quoted(s, `,"value":"`)
 		}
 		if s, ok = strings.CutPrefix(s, "}"); !ok {
 			return nil, "", false

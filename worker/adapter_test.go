@@ -224,7 +224,7 @@ type bundle struct {
 }
 
 // setup makes a pool with scripted adapters and one package.
-func setup(t *testing.T, concurrency int, change func(*worker.Config)) *bundle {
+func setup(t testing.TB, concurrency int, change func(*worker.Config)) *bundle {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "flint-w") //nolint:usetesting // the fake connects by the host's path, whose length is limited
 	if err != nil {

@@ -108,6 +108,8 @@ func (g *group) wait(ctx context.Context, wt *waiter, begin time.Time) grant {
 			switch {
 			case starting > 0: // a start is not a queue: it ends by itself
 				timer.Reset(c.PlaceTimeout)
+			case workers == 0 && g.pool.placeSoon(now, hope-now.Sub(begin)): // many functions are called at once
+				timer.Reset(c.PlaceTimeout)
 			case workers == 0: // others have all the places
 				g.pool.metrics.refused.Inc()
 				return g.leave(wt, flint.ErrTooBusy)

@@ -89,6 +89,9 @@ func (p *Pool) reserve(g *group, depth int) bool {
 		return true
 	}
 	if !known {
+		if len(p.wants) == 0 {
+			p.turnover = turnover{since: time.Now()}
+		}
 		p.wants[g] = time.Now()
 		p.wanting.Store(int64(len(p.wants)))
 	}
@@ -151,6 +154,34 @@ func (p *Pool) arrangeLocked() {
 			p.makeRoom()
 		}
 	})
+}
+
+// turnover is how fast places are given to those who want one, since somebody does.
+type turnover struct {
+	since time.Time
+	given int
+	rate  float64 // places a second in the time before since
+}
+
+// turnoverTime is how long places are counted before older ones are forgotten.
+const turnoverTime = 2 * time.Second
+
+// soon reports whether all of so many who want a place will have had one after a while.
+func (t *turnover) soon(now time.Time, wants int, while time.Duration) bool {
+	passed := now.Sub(t.since)
+	rate := max(t.rate, float64(t.given)/max(passed, time.Millisecond).Seconds())
+	if passed > turnoverTime {
+		rate = float64(t.given) / passed.Seconds()
+		t.since, t.given, t.rate = now, 0, rate
+	}
+	return rate > 0 && float64(wants)/rate <= while.Seconds()
+}
+
+// placeSoon reports whether those who want a place at this time will have one after a while.
+func (p *Pool) placeSoon(now time.Time, while time.Duration) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.turnover.soon(now, len(p.wants), while)
 }
 
 // census is what the node's places are used for at a moment.
@@ -216,6 +247,7 @@ func (p *Pool) givePlace() bool {
 		return false
 	}
 	p.reserved++
+	p.turnover.given++
 	p.satisfied(g) // should it need more it will say so
 	p.mu.Unlock()
 	g.mu.Lock()

@@ -97,8 +97,9 @@ type Pool struct {
 	functions map[functionKey]*function
 	reserved  int                  // workers that live or start
 	wants     map[*group]time.Time // who wants a place and since when
-	arranging bool                 // a goroutine gives and takes places
-	again     bool                 // it has to look once more
+	turnover  turnover
+	arranging bool // a goroutine gives and takes places
+	again     bool // it has to look once more
 	closed    bool
 
 	queued  atomic.Int64 // calls that wait for a worker
