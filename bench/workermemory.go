@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	workerRatio = 1.5 // of a worker's memory to that of bare node with the same code
+	workerRatio = 1.15 // of a worker's memory to that of bare node with the same code
 	workerCalls = 200
 	workerRest  = 3 * time.Second
 )
