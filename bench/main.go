@@ -46,6 +46,7 @@ type options struct {
 	day          time.Duration
 	neighbour    time.Duration
 	overload     time.Duration
+	overloadWork time.Duration
 	replace      time.Duration
 	activations  int
 	replaceCalls float64
@@ -72,6 +73,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	fs.DurationVar(&o.day, "day", 3*time.Minute, "length of the workload day")
 	fs.DurationVar(&o.neighbour, "neighbour", 8*time.Second, "length of each measurement of the workload neighbour")
 	fs.DurationVar(&o.overload, "overload", time.Minute, "length of the overload")
+	fs.DurationVar(&o.overloadWork, "overload-work", 10*time.Millisecond, "processor time of each call of the overload")
 	fs.DurationVar(&o.replace, "replace", time.Minute, "length of the workload replace")
 	fs.IntVar(&o.activations, "activations", 2000, "activations and rollbacks within it")
 	fs.Float64Var(&o.replaceCalls, "replace-calls", 500, "calls a second meanwhile")
@@ -93,6 +95,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return o, errors.New("-rounds, -starts, -duration and -warmup must be positive")
 	case o.day < 10*time.Second || o.neighbour < time.Second || o.overload < 10*time.Second:
 		return o, errors.New("-day and -overload must be at least 10s, -neighbour 1s")
+	case o.overloadWork < time.Millisecond:
+		return o, errors.New("-overload-work must be at least 1ms")
 	case o.replace < time.Second || o.activations < 1 || o.replaceCalls < 1 || o.replaceCalls > 10_000:
 		return o, errors.New("-replace must be at least 1s, -activations and -replace-calls at least 1, -replace-calls at most 10000")
 	}

@@ -12,7 +12,6 @@ import (
 
 const (
 	overloadTimes    = 5                // the capacity
-	overloadWork     = "/burn?n=10"     // so that the generator is small beside it
 	overloadCallers  = 32               // that find out the capacity
 	overloadMeasure  = 10 * time.Second // how long they do
 	overloadAfter    = 10 * time.Second // at half the capacity, to see the recovery
@@ -40,7 +39,7 @@ type overloadRow struct {
 	Growth   float64 `json:"growth"`
 }
 
-// overload measures what a function of 10 ms of processor time can do, offers five times that for a while, and then half.
+// overload measures what a function of some processor time can do, offers five times that for a while, and then half.
 func overload(ctx context.Context, b *bed, o options) (result, error) {
 	n, err := b.replicas(ctx, "overload", 1)
 	if err != nil {
@@ -49,7 +48,7 @@ func overload(ctx context.Context, b *bed, o options) (result, error) {
 	p := newPlayer(n.addr)
 	defer p.close()
 	r := &overloadRow{}
-	path := replicaPath(0, overloadWork)
+	path := replicaPath(0, fmt.Sprintf("/burn?n=%d", o.overloadWork.Milliseconds()))
 	if _, err := closedLoop(ctx, p, path, overloadMeasure/2); err != nil { // not counted
 		return nil, err
 	}

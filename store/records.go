@@ -63,7 +63,7 @@ func openRecords(ctx context.Context, name string, w *writer, log *slog.Logger) 
 	}
 	last, err := r.replay(ctx, j.Found())
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("journal %s: %w", name, err), j.Close())
+		return nil, errors.Join(fmt.Errorf("journal %s, without which its executions have no record: %w", name, err), j.Close())
 	}
 	j.Begin(last + 1)
 	r.journal, r.stored = j, make(chan struct{})
