@@ -294,9 +294,15 @@ func TestTakes(t *testing.T) {
 		host, target string
 		want         bool
 	}{
-		{"shop.example", "/", true}, {"SHOP.example:8080", "/fn/p/f/", true}, {"old.example", "/fn/p/f/", false},
-		{"api.example", "/v1/functions", false}, {"api.example", "/fn/p/f/x", true},
-		{"flint.example", "/v1/functions", false}, {"flint.example", "/fn/p/f", true}, {"203.0.113.1", "/fn/", true}, {"localhost:80", "/fnord", false},
+		{"shop.example", "/", true},
+		{"SHOP.example:8080", "/fn/p/f/", true},
+		{"old.example", "/fn/p/f/", false},
+		{"api.example", "/v1/functions", false},
+		{"api.example", "/fn/p/f/x", true},
+		{"flint.example", "/v1/functions", false},
+		{"flint.example", "/fn/p/f", true},
+		{"203.0.113.1", "/fn/", true},
+		{"localhost:80", "/fnord", false},
 	} {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, c.target, nil)
 		r.Host = c.host

@@ -35,7 +35,7 @@ func newHTTP(h http.Handler) *http.Server {
 	}
 }
 
-// newFront makes the server of functions and API: calls on functions' domains take the short way.
+// newFront makes the server of functions and API: calls of functions take the short way.
 func newFront(front *proxy.Proxy, logger *slog.Logger) *http1.Server {
 	return http1.New(http1.Config{
 		Handler: front, Takes: front.Takes, Rest: newHTTP(front), Logger: logger,
