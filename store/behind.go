@@ -69,7 +69,7 @@ func (s *Store) indexBehind(ctx context.Context) {
 // wroteBehind counts rows that the indexes behind the calls may have to take, and has them looked at now and then.
 func (w *writer) wroteBehind(n int) {
 	if after := w.written.Add(int64(n)); after/behindFrom != (after-int64(n))/behindFrom {
-		ring(w.behind)
+		w.behind.Ring()
 	}
 }
 

@@ -45,9 +45,6 @@ func (w *writer) wrote(n int) {
 	w.wroteBehind(n)
 	before := w.rows.Add(int64(n)) - int64(n)
 	if before < checkpointRows && before+int64(n) >= checkpointRows {
-		select {
-		case w.full <- struct{}{}:
-		default:
-		}
+		w.full.Ring()
 	}
 }

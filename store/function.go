@@ -252,7 +252,7 @@ func (s *Store) DeleteFunction(ctx context.Context, project flint.ProjectID, id 
 	if err != nil {
 		return err
 	}
-	s.ringSweep()
+	s.sweep.Ring()
 	s.functionChanged(project, id)
 	for _, r := range rules {
 		s.changed(Change{Kind: "rule", Project: project, Function: id, Domain: r.Domain})

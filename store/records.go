@@ -12,6 +12,7 @@ import (
 
 	"flint"
 	"flint/internal/journal"
+	"flint/internal/pull"
 )
 
 // Records of calls are stored behind their callers. A commit costs more than many rows: whoever waited for one of his
@@ -34,8 +35,8 @@ const (
 type records struct {
 	writer *writer
 	log    *slog.Logger
-	begun  chan struct{} // capacity 1: a batch has its first record
-	hurry  chan struct{} // capacity 1: somebody waits for it, or it is large
+	begun  pull.Bell // a batch has its first record
+	hurry  pull.Bell // somebody waits for it, or it is large
 
 	unstored atomic.Int64 // records that are not in the database yet
 	failing  atomic.Bool  // the database cannot be written at the moment
@@ -51,7 +52,7 @@ type records struct {
 // openRecords stores what an earlier process left in its journal and begins a new one. Without a journal, which other
 // processes or the file system may be the reason of, records are written as everything else is.
 func openRecords(ctx context.Context, name string, w *writer, log *slog.Logger) (*records, error) {
-	r := &records{writer: w, log: log, begun: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
+	r := &records{writer: w, log: log, begun: pull.NewBell(), hurry: pull.NewBell()}
 	j, err := journal.Open(name, journalSize)
 	if err != nil {
 		level := slog.LevelWarn
@@ -122,18 +123,11 @@ func (r *records) add(row executionRecord) bool {
 	r.mu.Unlock()
 	switch {
 	case !taken || n == recordBatch:
-		ring(r.hurry)
+		r.hurry.Ring()
 	case n == 1:
-		ring(r.begun)
+		r.begun.Ring()
 	}
 	return taken
-}
-
-func ring(bell chan struct{}) {
-	select {
-	case bell <- struct{}{}:
-	default:
-	}
 }
 
 // settle returns when all records that were accepted before are in the database. While it cannot be written they are
@@ -151,23 +145,21 @@ func (r *records) settle(ctx context.Context) {
 	if stored == nil {
 		return
 	}
-	ring(r.hurry)
+	r.hurry.Ring()
 	select {
 	case <-stored:
 	case <-ctx.Done():
 	}
 }
 
-// run stores batches until ctx ends, and then what is left.
+// run stores batches until ctx ends, and then what is left. What cannot be stored then stays in the journal.
 func (r *records) run(ctx context.Context) {
 	timer := time.NewTimer(recordDelay)
 	defer timer.Stop()
-	for {
+	for ctx.Err() == nil {
 		select {
 		case <-r.begun:
 		case <-ctx.Done():
-			r.store(ctx)
-			return
 		}
 		timer.Reset(recordDelay)
 		select {
@@ -175,16 +167,20 @@ func (r *records) run(ctx context.Context) {
 		case <-r.hurry:
 		case <-ctx.Done():
 		}
-		r.store(ctx)
+		if !r.store(ctx) {
+			return // the next batch would take the place of this one
+		}
 	}
+	r.store(ctx) // what came during the last one
 }
 
-// store ends the batch that takes records and writes it, however long that takes while ctx lasts.
-func (r *records) store(ctx context.Context) {
+// store ends the batch that takes records and writes it, however long that takes while ctx lasts. It reports false when
+// it was not written.
+func (r *records) store(ctx context.Context) bool {
 	r.mu.Lock()
 	if len(r.rows) == 0 {
 		r.mu.Unlock()
-		return
+		return true
 	}
 	number := r.journal.Turn()
 	rows := r.rows
@@ -200,7 +196,7 @@ func (r *records) store(ctx context.Context) {
 		case <-retry.C:
 		case <-ctx.Done():
 			retry.Stop()
-			return // the journal has them
+			return false
 		}
 	}
 	r.mu.Lock()
@@ -209,6 +205,7 @@ func (r *records) store(ctx context.Context) {
 	r.failing.Store(false)
 	r.unstored.Add(-int64(len(rows)))
 	r.tell()
+	return true
 }
 
 // giveUp lets those go who wait for records.

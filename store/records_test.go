@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -163,12 +164,45 @@ func TestRecordsWaitForADatabaseThatCannotBeWritten(t *testing.T) {
 		s.records.mu.Lock()
 		stored := s.records.stored
 		s.records.mu.Unlock()
-		ring(s.records.hurry)
+		s.records.hurry.Ring()
 		<-stored
 	}
 	if got := everyone(t, s.Store); int64(len(got)) != kept {
 		t.Errorf("%d executions are stored, %d were kept", len(got), kept)
 	}
+}
+
+// TestRecordsOutliveADatabaseThatCannotBeWritten closes a store that could write neither of two batches.
+func TestRecordsOutliveADatabaseThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	config := Config{Path: filepath.Join(t.TempDir(), "flint.db"), Secret: secret(1)}
+	s, err := Open(ctx, config)
+	must(t, err)
+	f := &flint.Function{Project: "p", ID: "f"}
+	must(t, s.CreateProject(ctx, &flint.Project{ID: "p"}))
+	must(t, s.CreateFunction(ctx, f, nil))
+	must(t, s.writer.do(ctx, &job{run: func(ctx context.Context, t *tx) error {
+		return t.each(ctx, "pragma max_page_count = 1", nil, ignore) // as many as it has
+	}}))
+	keep := func(id string) {
+		t.Helper()
+		e := sample(id, f)
+		e.Logs = strings.Repeat("x", 100_000)
+		must(t, s.KeepExecution(ctx, e))
+	}
+	keep("e1")
+	for !s.records.failing.Load() {
+		runtime.Gosched()
+	}
+	keep("e2")
+	must(t, s.Close())
+	again, err := Open(ctx, config)
+	must(t, err)
+	if diff := cmp.Diff([]string{"e1", "e2"}, everyone(t, again)); diff != "" {
+		t.Errorf("executions (-want +got):\n%s", diff)
+	}
+	must(t, again.Close())
 }
 
 func TestWithoutAJournal(t *testing.T) {

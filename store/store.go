@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"flint"
+	"flint/internal/pull"
 )
 
 // Config is what a Store needs.
@@ -58,8 +59,8 @@ type Store struct {
 	warm    statements           // those of lists
 	writer  *writer
 	records *records
-	copier  *sql.DB       // copies the log of commits
-	sweep   chan struct{} // rung when there is something to remove
+	copier  *sql.DB   // copies the log of commits
+	sweep   pull.Bell // there is something to remove
 	stop    context.CancelFunc
 	done    sync.WaitGroup
 	closed  atomic.Bool
@@ -79,7 +80,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err := touch(c.Path); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	s := &Store{config: c, log: c.Logger, seal: aead, sweep: make(chan struct{}, 1), hot: map[string]*sql.Stmt{}}
+	s := &Store{config: c, log: c.Logger, seal: aead, sweep: pull.NewBell(), hot: map[string]*sql.Stmt{}}
 	db := openWriter(c.Path)
 	conn, err := db.Conn(ctx)
 	if err != nil {

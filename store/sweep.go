@@ -15,13 +15,6 @@ const (
 	remembered = 24 * time.Hour // how long a deleted function is known to its namesakes: longer than any call runs
 )
 
-func (s *Store) ringSweep() {
-	select {
-	case s.sweep <- struct{}{}:
-	default: // rung already
-	}
-}
-
 // sweepBuried removes what deleted functions left behind: at start, and whenever one is deleted.
 func (s *Store) sweepBuried(ctx context.Context) {
 	retry := time.NewTimer(0)

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"flint"
+	"flint/internal/pull"
 )
 
 const (
@@ -43,11 +44,11 @@ type writer struct {
 	closed bool
 	idle   chan struct{} // closed when nobody leads after close
 
-	rows atomic.Int64  // written since the log was last copied
-	full chan struct{} // capacity 1: there are many
+	rows atomic.Int64 // written since the log was last copied
+	full pull.Bell    // there are many
 
-	written atomic.Int64  // written so far, for the indexes behind the calls
-	behind  chan struct{} // capacity 1: there are many
+	written atomic.Int64 // written so far, for the indexes behind the calls
+	behind  pull.Bell    // there are many
 
 	// Only the leader touches these.
 	tx    tx
@@ -57,7 +58,7 @@ type writer struct {
 
 func newWriter(db *sql.DB, conn *sql.Conn) *writer {
 	return &writer{
-		db: db, tx: tx{conn: conn, stmts: map[string]*sql.Stmt{}, spans: map[spanKey]span{}}, slots: make(chan struct{}, writeQueue), idle: make(chan struct{}), full: make(chan struct{}, 1), behind: make(chan struct{}, 1),
+		db: db, tx: tx{conn: conn, stmts: map[string]*sql.Stmt{}, spans: map[spanKey]span{}}, slots: make(chan struct{}, writeQueue), idle: make(chan struct{}), full: pull.NewBell(), behind: pull.NewBell(),
 		batch: make([]*job, 0, writeBatch),
 	}
 }
