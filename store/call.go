@@ -30,11 +30,16 @@ func (s *Store) EnqueueExecution(ctx context.Context, e *flint.Execution, c *Que
 	if e.Status != flint.ExecutionScheduled {
 		e.Status = flint.ExecutionWaiting
 	}
+	row := newRecord(e)
+	return s.writer.do(ctx, &job{durable: true, run: func(ctx context.Context, t *tx) error { return s.enqueue(ctx, t, e, row, c) }})
+}
+
+// enqueue adds an execution that waits, with its call, in a transaction of whoever causes it. row is newRecord(e).
+func (s *Store) enqueue(ctx context.Context, t *tx, e *flint.Execution, row executionRecord, c *QueuedCall) error {
 	headers, err := json.Marshal(c.Headers)
 	if err != nil {
 		return fmt.Errorf("encode headers: %w", err)
 	}
-	row := newRecord(e)
 	due := e.CreatedAt
 	if e.Status == flint.ExecutionScheduled {
 		due = e.ScheduledAt
@@ -43,24 +48,22 @@ func (s *Store) EnqueueExecution(ctx context.Context, e *flint.Execution, c *Que
 	if body == nil {
 		body = []byte{}
 	}
-	jwt := s.sealed(c.UserJWT, "call", string(e.ID))
-	return s.writer.do(ctx, &job{durable: true, run: func(ctx context.Context, t *tx) error {
-		if err := addExecution(ctx, t, row); err != nil {
-			return err
-		}
-		if err := t.exec(ctx, `insert into calls (id, owner, due_at, lease_node, lease_until, attempt)
-			values ($1, (select owner from executions where id = $1), $2, '', 0, 0)`, string(e.ID), millis(due)); err != nil {
-			return err
-		}
-		if err := t.exec(ctx, `insert into call_requests (id, method, path, headers, body, user_id, user_jwt, client_ip, deadline)
-			values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, string(e.ID), c.Method, c.Path, string(headers), body, c.User, jwt, c.ClientIP, millis(c.Deadline)); err != nil {
-			return err
-		}
-		if e.Trigger != flint.TriggerHTTP && e.Status != flint.ExecutionScheduled {
-			return nil // what the platform itself begins is told of when it ends
-		}
-		return s.executionEvent(ctx, t, e, "create")
-	}})
+	if err := addExecution(ctx, t, row); err != nil {
+		return err
+	}
+	if err := t.exec(ctx, `insert into calls (id, owner, due_at, lease_node, lease_until, attempt)
+		values ($1, (select owner from executions where id = $1), $2, '', 0, 0)`, string(e.ID), millis(due)); err != nil {
+		return err
+	}
+	if err := t.exec(ctx, `insert into call_requests (id, method, path, headers, body, user_id, user_jwt, client_ip, deadline)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, string(e.ID), c.Method, c.Path, string(headers), body, c.User,
+		s.sealed(c.UserJWT, "call", string(e.ID)), c.ClientIP, millis(c.Deadline)); err != nil {
+		return err
+	}
+	if e.Trigger != flint.TriggerHTTP && e.Status != flint.ExecutionScheduled {
+		return nil // what the platform itself begins is told of when it ends
+	}
+	return s.executionEvent(ctx, t, e, "create")
 }
 
 const readDueCall = "select 1 from calls where lease_node = '' and due_at <= $1 limit 1"
