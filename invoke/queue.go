@@ -227,6 +227,9 @@ func (i *Invoker) runQueued(life context.Context, e *flint.Execution, q *store.Q
 	}
 	end.Attempt = q.Attempt
 	settled, err := i.config.Store.FinishExecution(write, done, end)
+	if q.OrderKey != "" || q.Delivery.MaxConcurrent > 0 {
+		i.bell.Ring() // another may have waited for its end
+	}
 	switch {
 	case err != nil:
 		i.config.Logger.ErrorContext(life, "execution not recorded", slog.String("execution_id", string(e.ID)), errAttr(err))
