@@ -19,7 +19,7 @@ var layers = [][]string{
 	{"."},
 	{"wire", "store", "bus", "blob", "sandbox", "runtimes", "auth", "config", "geo", "console"},
 	{"client", "tables", "worker", "build", "probe"},
-	{"invoke", "upload"},
+	{"invoke", "upload", "explain"},
 	{"schedule", "trigger", "realtime", "proxy", "api", "admin"},
 	{"server"},
 	{"cli"},

@@ -18,6 +18,8 @@ type Receipt struct {
 	Shared      bool          // the worker had other calls during Run: CPU and PeakMemory are of all of them
 	Estimated   bool          // CPU and PeakMemory rest on readings made shortly before
 	PeakOfStart bool          // PeakMemory is the most since the worker began, because the host cannot measure a part
+
+	Outcome Outcome // how the call ended; empty: the receipt is older than that
 }
 
 // Cold reports whether the call waited for the start of a worker.

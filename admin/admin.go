@@ -17,14 +17,16 @@ import (
 
 	"flint"
 	"flint/client"
+	"flint/explain"
 	"flint/store"
 )
 
 // Config is what the interface needs.
 type Config struct {
-	Store  *store.Store
-	Logger *slog.Logger
-	Feed   *Feed // nil: nothing runs that could be followed
+	Store     *store.Store
+	Logger    *slog.Logger
+	Explainer *explain.Explainer
+	Feed      *Feed // nil: nothing runs that could be followed
 
 	Cancel  func(context.Context, flint.ProjectID, flint.FunctionID, flint.ExecutionID) (*flint.Execution, error) // ends an execution; nil: none runs
 	Redrive func(context.Context, *flint.DeadLetter) (*flint.Execution, error)                                    // makes a dead letter a call; nil: nothing does
@@ -39,8 +41,8 @@ type admin struct{ config Config }
 
 // New returns the handler.
 func New(c Config) http.Handler {
-	if c.Store == nil || c.Logger == nil || c.Collect == nil {
-		panic("admin: Store, Logger and Collect are required")
+	if c.Store == nil || c.Logger == nil || c.Explainer == nil || c.Collect == nil {
+		panic("admin: Store, Logger, Explainer and Collect are required")
 	}
 	a := &admin{config: c}
 	mux := http.NewServeMux()
@@ -58,6 +60,8 @@ func New(c Config) http.Handler {
 
 		"GET /projects/{project}/functions/{function}/scaling":   a.scaling,
 		"PATCH /projects/{project}/functions/{function}/scaling": a.updateScaling,
+
+		"GET /projects/{project}/explain/{id}": a.explain,
 
 		"GET /projects/{project}/functions/{function}/delivery":   a.delivery,
 		"PATCH /projects/{project}/functions/{function}/delivery": a.updateDelivery,

@@ -22,12 +22,14 @@ import (
 	"flint/api/apitest"
 	"flint/api/delivery"
 	"flint/api/domains"
+	apiexplain "flint/api/explain"
 	"flint/api/functions"
 	"flint/api/health"
 	"flint/api/project"
 	"flint/api/proxyrules"
 	"flint/api/scaling"
 	"flint/auth"
+	"flint/explain"
 	"flint/invoke"
 	"flint/store"
 )
@@ -105,6 +107,8 @@ func examples() map[string]example {
 		"flint.redriveDeadLetter":     {path: dead, bad: with(map[string]any{"executionId": "-x"}), unknown: of("executionId", "dead_letter_not_found"), status: 404}, // nothing is deployed
 		"flint.cancelExecution":       {path: fe, bad: with(map[string]any{"executionId": "-x"}), unknown: of("executionId", execution), status: 409},                 // it has ended
 		"flint.listExecutionAttempts": {path: fe, bad: with(map[string]any{"executionId": "-x"}), unknown: of("executionId", execution)},
+
+		"flint.explain": {path: map[string]string{"id": "e"}, bad: map[string]any{"id": "-x"}, unknown: map[string]string{"id": "explain_not_found"}},
 
 		"flint.getExecutionReceipt": {path: fe, bad: with(map[string]any{"executionId": "-x"}), unknown: of("executionId", execution)},
 
@@ -189,6 +193,7 @@ func platform(t *testing.T) *api.API {
 	s := functions.New(functions.Config{Store: b.Store, Invoker: b.Invoker, Builder: b.Builder, Uploads: b.Uploads, Blobs: b.Blobs, Signer: b.Signer, Runtimes: b.Runtimes, Logger: b.Logger})
 	rules := proxyrules.New(proxyrules.Config{Store: b.Store, Logger: b.Logger, Resolver: proxyrules.NewResolver("127.0.0.1:1"), Domain: "functions.test"})
 	return b.Serve(s.Routes(), project.New(b.Store).Routes(), rules.Routes(), domains.New(domains.Config{Store: b.Store}).Routes(), scaling.New(scaling.Config{Store: b.Store, MaxWorkers: 64}).Routes(),
+		apiexplain.New(explain.New(explain.Config{Store: b.Store})).Routes(),
 		delivery.New(delivery.Config{
 			Store: b.Store,
 			Cancel: func(ctx context.Context, p flint.ProjectID, f flint.FunctionID, e flint.ExecutionID) (*flint.Execution, error) {
@@ -226,7 +231,7 @@ func call(t *testing.T, a *api.API, as apitest.Actor, e api.Endpoint, path map[s
 	for name, value := range path {
 		target = strings.ReplaceAll(target, "{"+name+"}", strings.ReplaceAll(value, "/", "%2F"))
 	}
-	target = strings.NewReplacer("{functionId}", "f", "{deploymentId}", "d", "{executionId}", "e", "{variableId}", "v", "{templateId}", "starter", "{ruleId}", "r").Replace(target)
+	target = strings.NewReplacer("{functionId}", "f", "{deploymentId}", "d", "{executionId}", "e", "{variableId}", "v", "{templateId}", "starter", "{ruleId}", "r", "{id}", "e").Replace(target)
 	var body any
 	hasFile := slices.ContainsFunc(e.Params, func(p api.Param) bool { return p.Type == "file" })
 	switch {

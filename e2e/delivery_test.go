@@ -112,6 +112,9 @@ func TestDelivery(t *testing.T) {
 		if e.Status != "failed" || !strings.Contains(e.Errors, "as it was told") || !strings.Contains(e.Errors, "All 3 attempts have failed.") {
 			t.Errorf("%s %q", e.Status, e.Errors)
 		}
+		if out := must(t, data, "explain", e.ID); !strings.Contains(out, "flint deadletter redrive") || strings.Count(out, "ended with error") != 3 {
+			t.Errorf("explain: %s", out)
+		}
 		if out := must(t, data, "deadletter", "list", f.ID); !strings.Contains(out, e.ID) {
 			t.Errorf("deadletter list: %s", out)
 		}
@@ -174,6 +177,9 @@ func TestDelivery(t *testing.T) {
 			}
 			return nil
 		})
+		if out := must(t, data, "explain", e.ID); !strings.Contains(out, "is processing") || !strings.Contains(out, "flint executions cancel "+e.ID) {
+			t.Errorf("explain: %s", out)
+		}
 		if out := must(t, data, "executions", "cancel", e.ID); !strings.Contains(out, "canceled") {
 			t.Errorf("executions cancel: %s", out)
 		}

@@ -215,7 +215,7 @@ func (i *Invoker) runQueued(life context.Context, e *flint.Execution, q *store.Q
 
 	call := &Call{
 		Project: e.Project, Function: e.Function, Trigger: e.Trigger, Method: q.Method, Path: q.Path, Headers: q.Headers, Body: q.Body,
-		Caller:   Caller{Privileged: true, User: q.User, UserJWT: q.UserJWT}, // the right was checked when it was accepted
+		Caller:   Caller{Privileged: true, User: q.User, UserJWT: q.UserJWT, Depth: urgency(e)}, // the right was checked when it was accepted
 		ClientIP: q.ClientIP, async: true,
 	}
 	done, end, busy := i.runOnce(ctx, e, call)
@@ -242,6 +242,17 @@ func (i *Invoker) runQueued(life context.Context, e *flint.Execution, q *store.Q
 	default:
 		i.observe(done)
 	}
+}
+
+// starving is for how long a queued call gives way to those of callers who wait.
+const starving = 10 * time.Second
+
+// urgency is the lane in which a queued call waits for a worker: behind those of callers who wait, but not for ever.
+func urgency(e *flint.Execution) int {
+	if time.Since(dueAt(e)) > starving {
+		return 1
+	}
+	return 0
 }
 
 // runOnce makes the call and returns the execution as its function's answer leaves it, and how that ended; or why there
@@ -275,7 +286,7 @@ func outcome(a *attempt) flint.Outcome {
 	switch {
 	case a.cause == nil:
 		return flint.OutcomeOf(a.status)
-	case errors.Is(a.cause, errSoftTimeout), errors.Is(a.cause, flint.ErrAsynchronousTimeout):
+	case errors.Is(a.cause, errSoftTimeout), errors.Is(a.cause, flint.ErrAsynchronousTimeout), errors.Is(a.cause, flint.ErrSynchronousTimeout):
 		return flint.OutcomeTimeout
 	case errors.Is(a.cause, errCanceled):
 		return flint.OutcomeCanceled

@@ -10,6 +10,7 @@ import (
 // receipt notes what a call took. An asynchronous one has waited since it was due.
 func (a *attempt) receipt(taken flint.Receipt) {
 	taken.Queue += waitedBefore(a.begun, a.call.due)
+	taken.Outcome = outcome(a)
 	a.execution.Receipt = &taken
 }
 
@@ -32,7 +33,7 @@ func dueAt(e *flint.Execution) time.Time {
 
 // notRun is the receipt of an execution that no worker was asked for.
 func notRun(queue time.Duration) *flint.Receipt {
-	return &flint.Receipt{Queue: queue, CPU: -1, PeakMemory: -1}
+	return &flint.Receipt{Queue: queue, CPU: -1, PeakMemory: -1, Outcome: flint.OutcomeUnrunnable}
 }
 
 // receiptAttrs are what the log says of a receipt.

@@ -15,6 +15,7 @@ import (
 	blobfs "flint/blob/fs"
 	"flint/client"
 	"flint/config"
+	"flint/explain"
 	"flint/store"
 )
 
@@ -99,7 +100,7 @@ func Operate(ctx context.Context, c config.Config, logger *slog.Logger) (_ http.
 	if err != nil {
 		return nil, nil, err
 	}
-	handler := admin.New(admin.Config{Store: db, Logger: logger, Collect: func(ctx context.Context, digests ...string) error {
+	handler := admin.New(admin.Config{Store: db, Logger: logger, Explainer: explain.New(explain.Config{Store: db}), Collect: func(ctx context.Context, digests ...string) error {
 		used, err := db.DigestsInUse(ctx, digests)
 		for _, digest := range digests {
 			if err == nil && !used[digest] {

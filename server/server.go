@@ -25,6 +25,7 @@ import (
 	"flint/api"
 	"flint/api/delivery"
 	"flint/api/domains"
+	apiexplain "flint/api/explain"
 	"flint/api/functions"
 	"flint/api/health"
 	"flint/api/project"
@@ -33,6 +34,7 @@ import (
 	blobfs "flint/blob/fs"
 	"flint/build"
 	"flint/config"
+	"flint/explain"
 	"flint/geo"
 	"flint/internal/runner"
 	"flint/invoke"
@@ -136,6 +138,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	if err != nil {
 		return err
 	}
+	explainer := explain.New(explain.Config{Store: db, Pool: pool, Concurrency: c.CallConcurrency})
 	rules := ruleService(c, db, logger)
 	rest := api.New(
 		api.Config{
@@ -150,6 +153,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		rules.Routes(),
 		domains.New(domains.Config{Store: db}).Routes(),
 		scaling.New(scaling.Config{Store: db, MaxWorkers: c.MaxWorkers}).Routes(),
+		apiexplain.New(explainer).Routes(),
 		delivery.New(delivery.Config{Store: db, Cancel: invoker.Cancel, Redrive: invoker.Redrive}).Routes(),
 		health.New(health.Config{Check: func(ctx context.Context) error { _, err := db.Projects(ctx); return err }}).Routes(),
 	)
@@ -179,7 +183,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		return err
 	}
 	services = append(services, runner.Service{Name: "operator", Run: serveAdmin(operator, admin.New(admin.Config{
-		Store: db, Logger: logger, Feed: feed, Cancel: invoker.Cancel, Redrive: invoker.Redrive, Deleted: deleted, Collect: builder.Collect, MaxWorkers: c.MaxWorkers,
+		Store: db, Logger: logger, Explainer: explainer, Feed: feed, Cancel: invoker.Cancel, Redrive: invoker.Redrive, Deleted: deleted, Collect: builder.Collect, MaxWorkers: c.MaxWorkers,
 	}), c.Data)})
 	if c.MetricsAddr != "" {
 		metrics, err := serveMetrics(ctx, c.MetricsAddr, registry)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,6 +81,9 @@ func (s *Store) FinishExecution(ctx context.Context, e *flint.Execution, end End
 	return settled, nil
 }
 
+// withoutReceipt are the outcomes of calls that nobody measured: their attempts are noted, so that it is known how they ended.
+var withoutReceipt = [...]flint.Outcome{flint.OutcomeLost, flint.OutcomeExpired, flint.OutcomeCanceled} //nolint:gochecknoglobals // read only
+
 // ended settles one attempt of a call, or a call without one. e holds what is to be told of it.
 func (s *Store) ended(ctx context.Context, t *tx, q *callRow, e *flint.Execution, end Ending, at time.Time) (Settled, error) {
 	pause, again, why := time.Duration(0), false, ""
@@ -90,7 +94,7 @@ func (s *Store) ended(ctx context.Context, t *tx, q *callRow, e *flint.Execution
 		}
 		pause, again, why = q.delivery.Next(end.Outcome, q.tries+1, left, rand.Float64())
 	}
-	if q.delivery.MaxAttempts > 1 || q.tries > 0 || end.Outcome == flint.OutcomeLost {
+	if q.delivery.MaxAttempts > 1 || q.tries > 0 || slices.Contains(withoutReceipt[:], end.Outcome) {
 		if err := t.noteAttempt(ctx, q, e, end.Outcome, at); err != nil {
 			return SettledLate, err
 		}

@@ -36,6 +36,7 @@ type group struct {
 	looked      time.Time // when its load was looked at
 	pace        int       // calls that ended within the last second
 	failures    int       // starts that failed since one succeeded
+	failed      string    // why the last of them did
 	retry       time.Time // no start without a call before
 	watchers    []chan struct{}
 }
@@ -302,6 +303,7 @@ func (g *group) startOne() {
 	if err != nil {
 		g.pool.unreserve()
 		g.failures++
+		g.failed = err.Error()
 		g.retry = now.Add(backoff(g.failures))
 		if g.starting == 0 { // nobody else comes for them
 			if g.usable() == 0 {
@@ -310,7 +312,7 @@ func (g *group) startOne() {
 		}
 		return
 	}
-	g.failures = 0
+	g.failures, g.failed = 0, ""
 	w.mu.Lock()
 	w.group = g
 	w.mu.Unlock()

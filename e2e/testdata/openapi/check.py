@@ -212,6 +212,9 @@ call("flint.redriveDeadLetter", letters[0], want=404)
 call("flint.deleteDeadLetter", letters[1])
 call("flint.purgeDeadLetters", f)
 call("flint.cancelExecution", execution, want=409)
+for one in (execution["executionId"], first["deploymentId"], f["functionId"]):
+    call("flint.explain", {"id": one})
+call("flint.explain", {"id": "nothing"}, want=404)
 waiting = {**f, "executionId": call("functions.createExecution", f, {"async": True, "path": "/slow"})["$id"]}
 call("flint.cancelExecution", waiting)
 call("functions.deleteExecution", execution)
