@@ -50,6 +50,7 @@ type options struct {
 	replace      time.Duration
 	activations  int
 	replaceCalls float64
+	queued       int
 	only         *regexp.Regexp
 	program      string
 	dir          string
@@ -77,7 +78,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	fs.DurationVar(&o.replace, "replace", time.Minute, "length of the workload replace")
 	fs.IntVar(&o.activations, "activations", 2000, "activations and rollbacks within it")
 	fs.Float64Var(&o.replaceCalls, "replace-calls", 500, "calls a second meanwhile")
-	fs.Func("only", "regular expression of what to measure, among warm/SERVER/CONNECTIONS, cold/LANGUAGE, idle, growth, worker, burst, day, neighbour, overload and replace", func(s string) (err error) {
+	fs.IntVar(&o.queued, "queued", 100_000, "most calls that wait in the part queue, from 1000 in steps of ten times")
+	fs.Func("only", "regular expression of what to measure, among warm/SERVER/CONNECTIONS, cold/LANGUAGE, idle, growth, worker, burst, day, neighbour, overload, replace and queue", func(s string) (err error) {
 		o.only, err = regexp.Compile(s)
 		return err
 	})

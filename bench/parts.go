@@ -28,6 +28,7 @@ func parts() []part {
 		{"neighbour", neighbour},
 		{"overload", overload},
 		{"replace", replace},
+		{"queue", queue},
 	}
 }
 
