@@ -22,11 +22,32 @@ func (i *Invoker) Enqueue(ctx context.Context, c *Call) (*flint.Execution, error
 	if err != nil {
 		return nil, err
 	}
-	_, stored := i.request(t, c)
+	e, q := i.queued(c, t.deployment.ID, t.function.Timeout)
+	if err := i.config.Store.EnqueueExecution(ctx, e, q); err != nil {
+		return nil, err
+	}
+	i.bell.Ring()
+	return e, nil
+}
+
+// Prepare makes the execution that waits for a call that the platform itself makes, and what is needed to run it, as Enqueue does for
+// others. Nothing is written: whoever knows the cause writes both in one transaction with it, and rings. Whether the function can
+// run is found when it does: its record says so.
+func (i *Invoker) Prepare(c *Call, deployment flint.DeploymentID, timeout time.Duration, at time.Time) (*flint.Execution, *store.QueuedCall) {
+	c.async, c.id, c.accepted = true, flint.ExecutionID(flint.NewID()), at
+	return i.queued(c, deployment, timeout)
+}
+
+// Ring says that there are queued calls which came by another way than Enqueue.
+func (i *Invoker) Ring() { i.bell.Ring() }
+
+// queued makes the rows of an asynchronous call.
+func (i *Invoker) queued(c *Call, deployment flint.DeploymentID, timeout time.Duration) (*flint.Execution, *store.QueuedCall) {
+	headers, _, _ := i.given(c)
 	e := &flint.Execution{
-		Project: c.Project, ID: c.id, Function: c.Function, Deployment: t.deployment.ID,
+		Project: c.Project, ID: c.id, Function: c.Function, Deployment: deployment,
 		CreatedAt: c.accepted, UpdatedAt: c.accepted, Trigger: c.Trigger, Status: flint.ExecutionWaiting,
-		RequestMethod: c.Method, RequestPath: c.Path, RequestHeaders: stored,
+		RequestMethod: c.Method, RequestPath: c.Path, RequestHeaders: stored(headers, c),
 	}
 	if c.Caller.User != "" {
 		e.Permissions = []string{fmt.Sprintf("read(%q)", "user:"+c.Caller.User)}
@@ -35,16 +56,11 @@ func (i *Invoker) Enqueue(ctx context.Context, c *Call) (*flint.Execution, error
 	if !c.At.IsZero() {
 		e.Status, e.ScheduledAt, begin = flint.ExecutionScheduled, c.At, c.At
 	}
-	err = i.config.Store.EnqueueExecution(ctx, e, &store.QueuedCall{
+	return e, &store.QueuedCall{
 		Method: c.Method, Path: c.Path, Headers: c.Headers, Body: c.Body,
 		User: c.Caller.User, UserJWT: c.Caller.UserJWT, ClientIP: c.ClientIP,
-		Deadline: begin.Add(t.function.Timeout + flint.AsynchronousGrace),
-	})
-	if err != nil {
-		return nil, err
+		Deadline: begin.Add(timeout + flint.AsynchronousGrace),
 	}
-	i.bell.Ring()
-	return e, nil
 }
 
 // lostReason is what the author of a function reads in an execution whose node died.
