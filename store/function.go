@@ -107,7 +107,7 @@ func (s *Store) CreateFunction(ctx context.Context, f *flint.Function, rule *fli
 		if err != nil {
 			return err
 		}
-		if err := s.reschedule(ctx, t, f, now()); err != nil {
+		if err := s.reschedule(ctx, t, f, s.config.ScheduleClock()); err != nil {
 			return err
 		}
 		if err := s.functionEvent(ctx, t, f, "create"); err != nil || rule == nil {
@@ -241,7 +241,7 @@ func (s *Store) updateFunction(ctx context.Context, t *tx, f *flint.Function) er
 		latest_created_at = $16, latest_status = $17, settings = $18 where project = $1 and id = $2`, args...); err != nil {
 		return err
 	}
-	return s.reschedule(ctx, t, f, f.UpdatedAt)
+	return s.reschedule(ctx, t, f, s.config.ScheduleClock())
 }
 
 // DeleteFunction removes a function with all that belongs to it. Its deployments and executions cannot be seen from
