@@ -55,6 +55,10 @@ func New(c Config) http.Handler {
 
 		"GET /projects/{project}/functions/{function}/scaling":   a.scaling,
 		"PATCH /projects/{project}/functions/{function}/scaling": a.updateScaling,
+
+		"GET /projects/{project}/schedules":                       a.schedules,
+		"GET /projects/{project}/functions/{function}/schedule":   a.schedule,
+		"PATCH /projects/{project}/functions/{function}/schedule": a.updateSchedule,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			out, err := handle(r)

@@ -24,6 +24,7 @@ import (
 	"flint/api/project"
 	"flint/api/proxyrules"
 	"flint/api/scaling"
+	"flint/api/schedules"
 	"flint/auth"
 )
 
@@ -88,6 +89,10 @@ func examples() map[string]example {
 		"flint.getFunctionScaling": {path: f, bad: one, unknown: of()},
 		"flint.updateFunctionScaling": {path: f, params: map[string]any{"minWarm": 1, "maxWorkers": 4, "keepAlive": 300}, unknown: of(), bad: with(map[string]any{
 			"minWarm": 5, "maxWorkers": 1001, "callsPerWorker": -1, "keepAlive": "5m",
+		})},
+		"flint.getFunctionSchedule": {path: f, bad: one, unknown: of()},
+		"flint.updateFunctionSchedule": {path: f, params: map[string]any{"missed": "all", "missedLimit": 3, "missedAge": 600, "jitter": 30}, unknown: of(), bad: with(map[string]any{
+			"paused": 2, "missed": "some", "missedLimit": 1001, "missedAge": -1, "overlap": "x", "jitter": "5m",
 		})},
 		"flint.getExecutionReceipt": {path: fe, bad: with(map[string]any{"executionId": "-x"}), unknown: of("executionId", execution)},
 
@@ -168,7 +173,8 @@ func platform(t *testing.T) *api.API {
 	}
 	s := functions.New(functions.Config{Store: b.Store, Invoker: b.Invoker, Builder: b.Builder, Uploads: b.Uploads, Blobs: b.Blobs, Signer: b.Signer, Runtimes: b.Runtimes, Logger: b.Logger})
 	rules := proxyrules.New(proxyrules.Config{Store: b.Store, Logger: b.Logger, Resolver: proxyrules.NewResolver("127.0.0.1:1"), Domain: "functions.test"})
-	return b.Serve(s.Routes(), project.New(b.Store).Routes(), rules.Routes(), domains.New(domains.Config{Store: b.Store}).Routes(), scaling.New(scaling.Config{Store: b.Store, MaxWorkers: 64}).Routes(), health.New(health.Config{}).Routes())
+	return b.Serve(s.Routes(), project.New(b.Store).Routes(), rules.Routes(), domains.New(domains.Config{Store: b.Store}).Routes(), scaling.New(scaling.Config{Store: b.Store, MaxWorkers: 64}).Routes(),
+		schedules.New(schedules.Config{Store: b.Store}).Routes(), health.New(health.Config{}).Routes())
 }
 
 // call sends params to an endpoint the way its method wants them.

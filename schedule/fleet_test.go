@@ -15,7 +15,7 @@ import (
 
 const (
 	fleetVariable  = "FLINT_TEST_SCHEDULE_MINUTES" // how long the fleet runs, by the clock of its test: 4320 are three days
-	fleetMinutes   = 5
+	fleetMinutes   = 2
 	fleetFunctions = 1000
 	fleetCount     = 60 // minutes after which everything is counted and taken away
 )

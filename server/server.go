@@ -28,6 +28,7 @@ import (
 	"flint/api/health"
 	"flint/api/project"
 	"flint/api/scaling"
+	"flint/api/schedules"
 	"flint/auth"
 	blobfs "flint/blob/fs"
 	"flint/build"
@@ -150,6 +151,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		rules.Routes(),
 		domains.New(domains.Config{Store: db}).Routes(),
 		scaling.New(scaling.Config{Store: db, MaxWorkers: c.MaxWorkers}).Routes(),
+		schedules.New(schedules.Config{Store: db}).Routes(),
 		health.New(health.Config{Check: func(ctx context.Context) error { _, err := db.Projects(ctx); return err }}).Routes(),
 	)
 	front := proxy.New(proxy.Config{
