@@ -51,9 +51,10 @@ type Function struct {
 	ProviderSilentMode              bool
 	ProviderBranches, ProviderPaths []string
 
-	Domain   DomainSettings
-	Scaling  Scaling
-	Delivery Delivery
+	Domain     DomainSettings
+	Scaling    Scaling
+	Delivery   Delivery
+	Scheduling ScheduleSettings
 
 	DeploymentID        DeploymentID // active; empty: none
 	DeploymentCreatedAt time.Time

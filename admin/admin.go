@@ -73,6 +73,9 @@ func New(c Config) http.Handler {
 		"GET /projects/{project}/functions/{function}/deadletters/{execution}":          a.deadLetter,
 		"DELETE /projects/{project}/functions/{function}/deadletters/{execution}":       a.deleteDeadLetter,
 		"POST /projects/{project}/functions/{function}/deadletters/{execution}/redrive": a.redrive,
+		"GET /projects/{project}/schedules":                                             a.schedules,
+		"GET /projects/{project}/functions/{function}/schedule":                         a.schedule,
+		"PATCH /projects/{project}/functions/{function}/schedule":                       a.updateSchedule,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			out, err := handle(r)

@@ -16,6 +16,7 @@ import (
 
 	"flint"
 	"flint/client"
+	"flint/explain"
 	"flint/store"
 )
 
@@ -39,7 +40,7 @@ func setup(t *testing.T, feed *Feed) (*client.Client, *store.Store) {
 		}
 	}
 	collect := func(context.Context, ...string) error { return nil }
-	return client.Local(New(Config{Store: s, Logger: slog.New(slog.DiscardHandler), Feed: feed, Collect: collect})), s
+	return client.Local(New(Config{Store: s, Explainer: explain.New(explain.Config{Store: s}), Logger: slog.New(slog.DiscardHandler), Feed: feed, Collect: collect})), s
 }
 
 func TestRefusals(t *testing.T) {
@@ -96,7 +97,7 @@ func TestFollowersGetWhatTheyAskedFor(t *testing.T) {
 	t.Parallel()
 	feed := &Feed{}
 	_, s := setup(t, feed)
-	server := httptest.NewServer(New(Config{Store: s, Logger: slog.New(slog.DiscardHandler), Feed: feed, Collect: func(context.Context, ...string) error { return nil }}))
+	server := httptest.NewServer(New(Config{Store: s, Explainer: explain.New(explain.Config{Store: s}), Logger: slog.New(slog.DiscardHandler), Feed: feed, Collect: func(context.Context, ...string) error { return nil }}))
 	defer server.Close()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()

@@ -28,6 +28,7 @@ import (
 	"flint/api/project"
 	"flint/api/proxyrules"
 	"flint/api/scaling"
+	"flint/api/schedules"
 	"flint/auth"
 	"flint/explain"
 	"flint/invoke"
@@ -110,6 +111,10 @@ func examples() map[string]example {
 
 		"flint.explain": {path: map[string]string{"id": "e"}, bad: map[string]any{"id": "-x"}, unknown: map[string]string{"id": "explain_not_found"}},
 
+		"flint.getFunctionSchedule": {path: f, bad: one, unknown: of()},
+		"flint.updateFunctionSchedule": {path: f, params: map[string]any{"missed": "all", "missedLimit": 3, "missedAge": 600, "jitter": 30}, unknown: of(), bad: with(map[string]any{
+			"paused": 2, "missed": "some", "missedLimit": 1001, "missedAge": -1, "overlap": "x", "jitter": "5m",
+		})},
 		"flint.getExecutionReceipt": {path: fe, bad: with(map[string]any{"executionId": "-x"}), unknown: of("executionId", execution)},
 
 		"proxy.listRules":          {bad: list(map[string]any{"search": strings.Repeat("x", 257)})},
@@ -202,7 +207,7 @@ func platform(t *testing.T) *api.API {
 			Redrive: func(ctx context.Context, d *flint.DeadLetter) (*flint.Execution, error) {
 				return b.Invoker.Enqueue(ctx, &invoke.Call{Project: d.Project, Function: d.Function, Caller: invoke.Caller{Privileged: true}})
 			},
-		}).Routes(), health.New(health.Config{}).Routes())
+		}).Routes(), schedules.New(schedules.Config{Store: b.Store}).Routes(), health.New(health.Config{}).Routes())
 }
 
 // dieOnce makes a dead letter of function f.

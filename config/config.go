@@ -87,6 +87,7 @@ type Config struct {
 	MaxWorkers       int
 	KeepAlive        time.Duration
 	CallConcurrency  int
+	ScheduleSpread   int
 	BuildTimeout     time.Duration
 	BuildConcurrency int
 	MaxSource        int64
@@ -161,6 +162,7 @@ func (c *Config) Settings() []Setting {
 		{"max-workers", "FLINT_MAX_WORKERS", nil, "64", "workers of all functions on this node; an eighth of them is for calls that functions make", &c.MaxWorkers},
 		{"keep-alive", "FLINT_KEEP_ALIVE", []string{"_APP_FUNCTIONS_INACTIVE_THRESHOLD"}, "5m", "how long a worker without calls stays", &c.KeepAlive},
 		{"call-concurrency", "FLINT_CALL_CONCURRENCY", nil, "64", "queued calls that run at once on this node", &c.CallConcurrency},
+		{"schedule-spread", "FLINT_SCHEDULE_SPREAD", []string{"_APP_FUNCTIONS_SCHEDULE_SPREAD"}, "0", "longest delay of scheduled runs in seconds, so that they do not all begin at once; each function has its own part of it", &c.ScheduleSpread},
 		{"build-timeout", "FLINT_BUILD_TIMEOUT", []string{"_APP_COMPUTE_BUILD_TIMEOUT"}, "15m", "how long a build may take", &c.BuildTimeout},
 		{"build-concurrency", "FLINT_BUILD_CONCURRENCY", nil, "2", "builds that run at once on this node", &c.BuildConcurrency},
 		{"max-source", "FLINT_MAX_SOURCE", []string{"_APP_COMPUTE_SIZE_LIMIT"}, "30000000", "largest upload in bytes", &c.MaxSource},

@@ -15,15 +15,9 @@ import (
 
 const internalPrefix = "x-open-runtimes-"
 
-// request makes what the worker gets of a call, and what its record keeps of the headers.
-func (i *Invoker) request(t *target, c *Call) (*worker.Request, []flint.Header) {
-	path, _, _ := strings.Cut(c.Path, "#") // a fragment is the client's own
-	if !strings.HasPrefix(path, "/") {
-		path = "/" + path
-	}
-	headers := make([]flint.Header, 0, len(c.Headers)+12)
-	var stored []flint.Header
-	host, scheme := "", "http"
+// given are the headers of a call without the platform's own, with the host that it is for, and its scheme.
+func (i *Invoker) given(c *Call) (headers []flint.Header, host, scheme string) {
+	headers, scheme = make([]flint.Header, 0, len(c.Headers)+12), "http"
 	for _, h := range c.Headers {
 		if strings.HasPrefix(h.Name, internalPrefix) || strings.HasPrefix(h.Name, "x-appwrite-") {
 			continue // the platform's names are the platform's to give
@@ -40,6 +34,30 @@ func (i *Invoker) request(t *target, c *Call) (*worker.Request, []flint.Header) 
 		host = flint.DomainLabel(c.Function) + "." + i.config.Domain
 		headers = append(headers, flint.Header{Name: "host", Value: host})
 	}
+	return headers, host, scheme
+}
+
+// stored are those of the headers of a call that its record keeps.
+func stored(headers []flint.Header, c *Call) (kept []flint.Header) {
+	for _, h := range headers {
+		if flint.StoredRequestHeader(h.Name) {
+			kept = append(kept, h)
+		}
+	}
+	if c.ClientIP != "" {
+		kept = append(kept, flint.Header{Name: "x-appwrite-client-ip", Value: c.ClientIP})
+	}
+	return kept
+}
+
+// request makes what the worker gets of a call, and what its record keeps of the headers.
+func (i *Invoker) request(t *target, c *Call) (*worker.Request, []flint.Header) {
+	path, _, _ := strings.Cut(c.Path, "#") // a fragment is the client's own
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path
+	}
+	headers, host, scheme := i.given(c)
+	kept := stored(headers, c)
 	var place flint.Place
 	if !c.async && c.ClientIP != "" && i.config.Locate != nil {
 		place = i.config.Locate(c.ClientIP)
@@ -60,11 +78,6 @@ func (i *Invoker) request(t *target, c *Call) (*worker.Request, []flint.Header) 
 	if c.async {
 		headers = append(headers, flint.Header{Name: "x-appwrite-event", Value: c.Event})
 	}
-	for _, h := range headers {
-		if flint.StoredRequestHeader(h.Name) {
-			stored = append(stored, h)
-		}
-	}
 	name, port := splitHost(host, scheme)
 	pathOnly, query, _ := strings.Cut(path, "?")
 	r := &worker.Request{
@@ -72,7 +85,7 @@ func (i *Invoker) request(t *target, c *Call) (*worker.Request, []flint.Header) 
 		Headers: headers, Logging: t.function.Logging, Body: c.Body, More: c.More, Depth: c.Caller.Depth,
 	}
 	r.URL = requestURL(r)
-	return r, stored
+	return r, kept
 }
 
 func requestURL(r *worker.Request) string {

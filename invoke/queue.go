@@ -24,7 +24,7 @@ func (i *Invoker) Enqueue(ctx context.Context, c *Call) (*flint.Execution, error
 	if err != nil {
 		return nil, err
 	}
-	e, q := i.rows(t, c)
+	e, q := i.queued(c, t.deployment.ID)
 	if err := i.config.Store.EnqueueExecution(ctx, e, q); err != nil {
 		return nil, err
 	}
@@ -32,28 +32,35 @@ func (i *Invoker) Enqueue(ctx context.Context, c *Call) (*flint.Execution, error
 	return e, nil
 }
 
-// rows makes the rows of an asynchronous call.
-func (i *Invoker) rows(t *target, c *Call) (*flint.Execution, *store.QueuedCall) {
-	_, stored := i.request(t, c)
+// Prepare makes the execution that waits for a call that the platform itself makes, and what is needed to run it, as Enqueue does for
+// others. Nothing is written: whoever knows the cause writes both in one transaction with it, and rings. Whether the function can
+// run is found when it does: its record says so.
+func (i *Invoker) Prepare(c *Call, deployment flint.DeploymentID, at time.Time) (*flint.Execution, *store.QueuedCall) {
+	c.async, c.id, c.accepted = true, flint.ExecutionID(flint.NewID()), at
+	return i.queued(c, deployment)
+}
+
+// Ring says that there are queued calls which came by another way than Enqueue.
+func (i *Invoker) Ring() { i.bell.Ring() }
+
+// queued makes the rows of an asynchronous call.
+func (i *Invoker) queued(c *Call, deployment flint.DeploymentID) (*flint.Execution, *store.QueuedCall) {
+	headers, _, _ := i.given(c)
 	e := &flint.Execution{
-		Project: c.Project, ID: c.id, Function: c.Function,
+		Project: c.Project, ID: c.id, Function: c.Function, Deployment: deployment,
 		CreatedAt: c.accepted, UpdatedAt: c.accepted, Trigger: c.Trigger, Status: flint.ExecutionWaiting,
-		RequestMethod: c.Method, RequestPath: c.Path, RequestHeaders: stored,
-	}
-	if t.deployment != nil {
-		e.Deployment = t.deployment.ID
+		RequestMethod: c.Method, RequestPath: c.Path, RequestHeaders: stored(headers, c),
 	}
 	if c.Caller.User != "" {
 		e.Permissions = []string{fmt.Sprintf("read(%q)", "user:"+c.Caller.User)}
 	}
-	begin := c.accepted
 	if !c.At.IsZero() {
-		e.Status, e.ScheduledAt, begin = flint.ExecutionScheduled, c.At, c.At
+		e.Status, e.ScheduledAt = flint.ExecutionScheduled, c.At
 	}
 	return e, &store.QueuedCall{
 		Method: c.Method, Path: c.Path, Headers: c.Headers, Body: c.Body,
 		User: c.Caller.User, UserJWT: c.Caller.UserJWT, ClientIP: c.ClientIP,
-		Expires: begin.Add(t.function.Delivery.Age()), OrderKey: c.OrderKey, IdempotencyKey: c.IdempotencyKey,
+		OrderKey: c.OrderKey, IdempotencyKey: c.IdempotencyKey,
 	}
 }
 
@@ -67,7 +74,7 @@ func (i *Invoker) Redrive(ctx context.Context, d *flint.DeadLetter) (*flint.Exec
 	if err != nil {
 		return nil, err
 	}
-	e, q := i.rows(t, c)
+	e, q := i.queued(c, t.deployment.ID)
 	if err := i.config.Store.RedriveDeadLetter(ctx, d.ID, e, q); err != nil {
 		return nil, err
 	}

@@ -96,7 +96,7 @@ func Operate(ctx context.Context, c config.Config, logger *slog.Logger) (_ http.
 	if err != nil {
 		return nil, nil, err
 	}
-	db, err := store.Open(ctx, store.Config{Path: filepath.Join(c.Data, "flint.db"), Logger: logger, Secret: secret, Model: eventModel})
+	db, err := store.Open(ctx, store.Config{Path: filepath.Join(c.Data, "flint.db"), Logger: logger, Secret: secret, Model: eventModel, ScheduleSpread: time.Duration(c.ScheduleSpread) * time.Second})
 	if err != nil {
 		return nil, nil, err
 	}

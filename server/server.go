@@ -30,6 +30,7 @@ import (
 	"flint/api/health"
 	"flint/api/project"
 	"flint/api/scaling"
+	"flint/api/schedules"
 	"flint/auth"
 	blobfs "flint/blob/fs"
 	"flint/build"
@@ -40,6 +41,7 @@ import (
 	"flint/invoke"
 	"flint/proxy"
 	"flint/runtimes"
+	"flint/schedule"
 	"flint/store"
 	"flint/upload"
 	"flint/wire"
@@ -74,7 +76,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
 	var changes changes // filled in below; nothing changes before
-	db, err := store.Open(ctx, store.Config{Path: filepath.Join(c.Data, "flint.db"), Logger: logger, Secret: secret, Model: eventModel, Changed: changes.publish})
+	db, err := store.Open(ctx, store.Config{Path: filepath.Join(c.Data, "flint.db"), Logger: logger, Secret: secret, Model: eventModel, Changed: changes.publish, ScheduleSpread: time.Duration(c.ScheduleSpread) * time.Second})
 	if err != nil {
 		return err
 	}
@@ -155,13 +157,15 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		scaling.New(scaling.Config{Store: db, MaxWorkers: c.MaxWorkers}).Routes(),
 		apiexplain.New(explainer).Routes(),
 		delivery.New(delivery.Config{Store: db, Cancel: invoker.Cancel, Redrive: invoker.Redrive}).Routes(),
+		schedules.New(schedules.Config{Store: db}).Routes(),
 		health.New(health.Config{Check: func(ctx context.Context) error { _, err := db.Projects(ctx); return err }}).Routes(),
 	)
 	front := proxy.New(proxy.Config{
 		Rule: db.RuleByDomain, Invoker: invoker, Auth: authenticator, Domain: c.Domain, Forwarded: proxies(c), Logger: logger, Next: rest, Limit: time.Minute,
 		Protected: c.ProtectRouter, Hosts: hosts(c), Secure: c.ForceHTTPS,
 	})
-	changes.connect(authenticator, invoker, front)
+	scheduler := schedule.New(schedule.Config{Store: db, Invoker: invoker, Logger: logger, Registry: registry})
+	changes.connect(authenticator, invoker, front, scheduler)
 
 	if err := bootstrap(ctx, db, c, logger); err != nil {
 		return err
@@ -207,6 +211,9 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		[]runner.Service{
 			{Name: "queued calls", Run: invoker.Work}, {Name: "changes", Run: invoker.Follow}, {Name: "builds", Run: builder.Work}, {Name: "uploads", Run: uploads.Work}, {Name: "domains", Run: rules.Watch},
 		},
+		[]runner.Service{
+			{Name: "schedules", Run: scheduler.Run},
+		},
 		services)
 }
 
@@ -215,10 +222,12 @@ type changes struct {
 	auth    *auth.Authenticator
 	invoker *invoke.Invoker
 	front   *proxy.Proxy
+
+	scheduler *schedule.Scheduler
 }
 
-func (c *changes) connect(a *auth.Authenticator, i *invoke.Invoker, p *proxy.Proxy) {
-	c.auth, c.invoker, c.front = a, i, p
+func (c *changes) connect(a *auth.Authenticator, i *invoke.Invoker, p *proxy.Proxy, s *schedule.Scheduler) {
+	c.auth, c.invoker, c.front, c.scheduler = a, i, p, s
 }
 
 func (c *changes) publish(change store.Change) {
@@ -233,6 +242,7 @@ func (c *changes) publish(change store.Change) {
 	case "key":
 		c.auth.Forget(change.KeyHash)
 	case "function":
+		c.scheduler.Ring() // first: the other one may wait for workers
 		c.invoker.Changed(change.Project, change.Function, change.Visible)
 	case "rule":
 		c.front.Forget(change.Domain)

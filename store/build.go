@@ -129,7 +129,7 @@ func (s *Store) FinishBuild(ctx context.Context, id flint.DeploymentID, attempt 
 		if err := latest(ctx, t, f, uid); err != nil {
 			return err
 		}
-		if err := updateFunction(ctx, t, f); err != nil {
+		if err := s.updateFunction(ctx, t, f); err != nil {
 			return err
 		}
 		return s.builtEvent(ctx, t, f, id)
@@ -250,7 +250,7 @@ func (s *Store) settleBuild(ctx context.Context, t *tx, b lostBuild, at, maxAtte
 	if err := latest(ctx, t, f, b.owner); err != nil {
 		return nil, again, err
 	}
-	if err := updateFunction(ctx, t, f); err != nil {
+	if err := s.updateFunction(ctx, t, f); err != nil {
 		return nil, again, err
 	}
 	return f, again, s.builtEvent(ctx, t, f, b.id)

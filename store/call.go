@@ -19,7 +19,7 @@ type QueuedCall struct {
 	Attempt  int64          // fencing number, set by ClaimExecutions
 	Tries    int            // attempts that have ended before this one
 	Delivery flint.Delivery // of the function, as it was when the call was claimed
-	Expires  time.Time      // when it is given up if nobody has begun it; zero: never
+	Expires  time.Time      // when it is given up if nobody has begun it; zero: as its function has it
 
 	Method, Path            string
 	Headers                 []flint.Header
@@ -77,15 +77,11 @@ func fingerprint(c *QueuedCall) string {
 
 // known returns the execution that an idempotency key stands for, or makes it stand for e and returns e.
 func (s *Store) known(ctx context.Context, t *tx, e *flint.Execution, key, print string) (*flint.Execution, error) {
-	var uid, created int64
-	owned, err := t.one(ctx, "select uid from functions where project = $1 and id = $2", []any{string(e.Project), string(e.Function)},
-		func(r scanner) error { return r.Scan(&uid) })
+	uid, _, err := t.delivery(ctx, e)
 	if err != nil {
 		return nil, err
 	}
-	if !owned {
-		return nil, flint.ErrFunctionNotFound
-	}
+	var created int64
 	var id, before string
 	found, err := t.one(ctx, "select execution, fingerprint, created_at from idempotency where owner = $1 and key = $2", []any{uid, key},
 		func(r scanner) error { return r.Scan(&id, &before, &created) })
@@ -129,15 +125,22 @@ func (s *Store) enqueue(ctx context.Context, t *tx, e *flint.Execution, row exec
 	if err := addExecution(ctx, t, row); err != nil {
 		return err
 	}
+	owner, delivery, err := t.delivery(ctx, e)
+	if err != nil {
+		return err
+	}
+	expires := c.Expires
+	if expires.IsZero() {
+		expires = due.Add(delivery.Age())
+	}
 	place, parked := int64(0), ""
 	if c.OrderKey != "" {
-		if place, parked, err = t.queueUp(ctx, e.ID, c.OrderKey); err != nil {
+		if place, parked, err = t.queueUp(ctx, owner, c.OrderKey); err != nil {
 			return err
 		}
 	}
 	if err := t.exec(ctx, `insert into calls (id, owner, due_at, lease_node, lease_until, attempt, expires_at, order_key, place, parked)
-		values ($1, (select owner from executions where id = $1), $2, '', 0, 0, $3, $4, $5, $6)`,
-		string(e.ID), millis(due), millis(c.Expires), c.OrderKey, place, parked); err != nil {
+		values ($1, $2, $3, '', 0, 0, $4, $5, $6, $7)`, string(e.ID), owner, millis(due), millis(expires), c.OrderKey, place, parked); err != nil {
 		return err
 	}
 	if err := t.exec(ctx, `insert into call_requests (id, method, path, headers, body, user_id, user_jwt, client_ip)
@@ -157,10 +160,23 @@ const (
 	parkedByLimit = "limit" // its function has as many calls as it may have at once
 )
 
+// delivery returns the owner of an execution that has just been added, and how its calls are made.
+func (t *tx) delivery(ctx context.Context, e *flint.Execution) (owner int64, d flint.Delivery, err error) {
+	settings := ""
+	found, err := t.one(ctx, "select uid, settings from functions where project = $1 and id = $2", []any{string(e.Project), string(e.Function)},
+		func(r scanner) error { return r.Scan(&owner, &settings) })
+	if err == nil && !found {
+		err = flint.ErrFunctionNotFound
+	}
+	if err == nil {
+		d, err = deliveryOf(settings)
+	}
+	return owner, d, err
+}
+
 // queueUp returns the place of a new call among those with its key, and why it has to wait there.
-func (t *tx) queueUp(ctx context.Context, id flint.ExecutionID, key string) (place int64, parked string, err error) {
-	_, err = t.one(ctx, `select coalesce(max(place), 0) from calls where owner = (select owner from executions where id = $1) and order_key = $2`,
-		[]any{string(id), key}, func(r scanner) error { return r.Scan(&place) })
+func (t *tx) queueUp(ctx context.Context, owner int64, key string) (place int64, parked string, err error) {
+	_, err = t.one(ctx, "select coalesce(max(place), 0) from calls where owner = $1 and order_key = $2", []any{owner, key}, func(r scanner) error { return r.Scan(&place) })
 	if place > 0 {
 		parked = parkedByOrder
 	}

@@ -214,7 +214,7 @@ func (s *Store) deleteDeployment(ctx context.Context, t *tx, f *flint.Function, 
 			return err
 		}
 	}
-	return updateFunction(ctx, t, f)
+	return s.updateFunction(ctx, t, f)
 }
 
 // latest sets a function's latest deployment to the newest one there is.
@@ -245,7 +245,7 @@ func (s *Store) ActivateDeployment(ctx context.Context, project flint.ProjectID,
 			return flint.ErrBuildNotReady
 		}
 		f.DeploymentID, f.DeploymentCreatedAt = d.ID, d.CreatedAt
-		if err := updateFunction(ctx, t, f); err != nil {
+		if err := s.updateFunction(ctx, t, f); err != nil {
 			return err
 		}
 		return s.deploymentEvent(ctx, t, d, "update")

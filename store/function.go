@@ -28,10 +28,10 @@ type functionSettings struct {
 	ProviderBranches      []string `json:"providerBranches,omitempty"`
 	ProviderPaths         []string `json:"providerPaths,omitempty"`
 
-	Domain  flint.DomainSettings `json:"domain,omitzero"`
-	Scaling flint.Scaling        `json:"scaling,omitzero"`
-
-	Delivery flint.Delivery `json:"delivery,omitzero"`
+	Domain     flint.DomainSettings   `json:"domain,omitzero"`
+	Scaling    flint.Scaling          `json:"scaling,omitzero"`
+	Delivery   flint.Delivery         `json:"delivery,omitzero"`
+	Scheduling flint.ScheduleSettings `json:"scheduling,omitzero"`
 }
 
 const functionColumns = `t.project, t.id, t.created_at, t.updated_at, t.name, t.runtime, t.enabled, t.live, t.schedule, t.timeout, t.entrypoint,
@@ -56,7 +56,7 @@ func scanFunction(r scanner) (*flint.Function, error) {
 	f.Retention, f.BuildSpec, f.RuntimeSpec = v.Retention, v.BuildSpec, v.RuntimeSpec
 	f.ProviderRepositoryID, f.ProviderBranch, f.ProviderRootDirectory = v.ProviderRepositoryID, v.ProviderBranch, v.ProviderRootDirectory
 	f.ProviderSilentMode, f.ProviderBranches, f.ProviderPaths = v.ProviderSilentMode, v.ProviderBranches, v.ProviderPaths
-	f.Domain, f.Scaling, f.Delivery = v.Domain, v.Scaling, v.Delivery
+	f.Domain, f.Scaling, f.Delivery, f.Scheduling = v.Domain, v.Scaling, v.Delivery, v.Scheduling
 	return &f, nil
 }
 
@@ -66,7 +66,7 @@ func functionArgs(f *flint.Function) ([]any, error) {
 		Execute: f.Execute, Events: f.Events, Scopes: f.Scopes, Logging: f.Logging, Retention: f.Retention,
 		BuildSpec: f.BuildSpec, RuntimeSpec: f.RuntimeSpec, ProviderRepositoryID: f.ProviderRepositoryID, ProviderBranch: f.ProviderBranch,
 		ProviderRootDirectory: f.ProviderRootDirectory, ProviderSilentMode: f.ProviderSilentMode,
-		ProviderBranches: f.ProviderBranches, ProviderPaths: f.ProviderPaths, Domain: f.Domain, Scaling: f.Scaling, Delivery: f.Delivery,
+		ProviderBranches: f.ProviderBranches, ProviderPaths: f.ProviderPaths, Domain: f.Domain, Scaling: f.Scaling, Delivery: f.Delivery, Scheduling: f.Scheduling,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("settings of function %s: %w", f.ID, err)
@@ -106,6 +106,9 @@ func (s *Store) CreateFunction(ctx context.Context, f *flint.Function, rule *fli
 			return flint.ErrFunctionExists
 		}
 		if err != nil {
+			return err
+		}
+		if err := s.reschedule(ctx, t, f, s.config.ScheduleClock()); err != nil {
 			return err
 		}
 		if err := s.functionEvent(ctx, t, f, "create"); err != nil || rule == nil {
@@ -221,7 +224,7 @@ func (s *Store) UpdateFunction(ctx context.Context, project flint.ProjectID, id 
 			}
 		}
 		f.Project, f.ID, f.CreatedAt = project, id, created
-		if err := updateFunction(ctx, t, f); err != nil {
+		if err := s.updateFunction(ctx, t, f); err != nil {
 			return err
 		}
 		return s.functionEvent(ctx, t, f, "update")
@@ -233,15 +236,19 @@ func (s *Store) UpdateFunction(ctx context.Context, project flint.ProjectID, id 
 	return f, nil
 }
 
-func updateFunction(ctx context.Context, t *tx, f *flint.Function) error {
+// updateFunction stores a function as it is now, and with it when it runs by itself.
+func (s *Store) updateFunction(ctx context.Context, t *tx, f *flint.Function) error {
 	f.UpdatedAt = now()
 	args, err := functionArgs(f)
 	if err != nil {
 		return err
 	}
-	return t.exec(ctx, `update functions set updated_at = $3, name = $4, runtime = $5, enabled = $6, live = $7, schedule = $8, timeout = $9,
+	if err := t.exec(ctx, `update functions set updated_at = $3, name = $4, runtime = $5, enabled = $6, live = $7, schedule = $8, timeout = $9,
 		entrypoint = $10, commands = $11, installation_id = $12, deployment_id = $13, deployment_created_at = $14, latest_id = $15,
-		latest_created_at = $16, latest_status = $17, settings = $18 where project = $1 and id = $2`, args...)
+		latest_created_at = $16, latest_status = $17, settings = $18 where project = $1 and id = $2`, args...); err != nil {
+		return err
+	}
+	return s.reschedule(ctx, t, f, s.config.ScheduleClock())
 }
 
 // DeleteFunction removes a function with all that belongs to it. Its deployments and executions cannot be seen from
@@ -287,6 +294,9 @@ func (s *Store) bury(ctx context.Context, t *tx, f *flint.Function, uid int64) (
 	}
 	if err := t.exec(ctx, `update deployments set status = 'canceled', lease_node = '', attempt = attempt + 1
 		where owner = $1 and status in ('waiting', 'processing', 'building')`, uid); err != nil {
+		return nil, err
+	}
+	if err := t.exec(ctx, "delete from schedules where owner = $1", uid); err != nil {
 		return nil, err
 	}
 	for _, query := range []string{

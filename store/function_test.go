@@ -53,7 +53,8 @@ func fullFunction() *flint.Function {
 		InstallationID: "i", ProviderRepositoryID: "r", ProviderBranch: "main", ProviderRootDirectory: "dir", ProviderSilentMode: true,
 		ProviderBranches: []string{"a"}, ProviderPaths: []string{"b"}, DeploymentID: "d", DeploymentCreatedAt: at,
 		LatestDeploymentID: "e", LatestDeploymentCreatedAt: at, LatestDeploymentStatus: flint.DeploymentFailed,
-		Scaling: flint.Scaling{MinWarm: 1, MaxWorkers: 2, CallsPerWorker: 3, KeepAlive: flint.KeepAliveLearned},
+		Scaling:    flint.Scaling{MinWarm: 1, MaxWorkers: 2, CallsPerWorker: 3, KeepAlive: flint.KeepAliveLearned},
+		Scheduling: flint.ScheduleSettings{Paused: true, Missed: flint.MissedAll, MissedLimit: 2, MissedAge: 3, Overlap: flint.OverlapSkip, Jitter: flint.JitterNone},
 	}
 }
 

@@ -37,6 +37,9 @@ type Config struct {
 	Secret  []byte       // 32 bytes; variable values and key secrets are sealed under a key derived from it
 	Model   Model        // what events carry of a noun; nil: nothing
 	Changed func(Change) // called after a commit that changed what nodes keep in memory, by whoever made the change, who waits for it; nil: nobody asks
+
+	ScheduleSpread time.Duration    // longest delay of scheduled runs, for functions that do not say it themselves
+	ScheduleClock  func() time.Time // what schedules go by [time.Now]
 }
 
 // Change names a row that nodes may hold in memory and that is now different or gone.
@@ -72,6 +75,9 @@ var errClosed = errors.New("the store is closed")
 func Open(ctx context.Context, c Config) (*Store, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.ScheduleClock == nil {
+		c.ScheduleClock = now
 	}
 	aead, err := newSeal(c.Secret)
 	if err != nil {
@@ -308,5 +314,6 @@ func hotReads() []string {
 	return []string{
 		readProject, readKey, readFunction, readVariable, readVariables, readRule, readRuleByDomain, readDeployment, readBuildLog,
 		readWaitingBuild, readExecution, readDueCall, readNextDue, readBehind,
+		readSchedule, readDueSchedules, readNextSchedule,
 	}
 }

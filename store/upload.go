@@ -154,7 +154,7 @@ func (s *Store) endUpload(ctx context.Context, u *Upload, update string, args []
 		if err := latest(ctx, t, f, uid); err != nil {
 			return err
 		}
-		return updateFunction(ctx, t, f)
+		return s.updateFunction(ctx, t, f)
 	}})
 	if err != nil {
 		return nil, err
@@ -180,7 +180,7 @@ func (s *Store) DropUpload(ctx context.Context, u *Upload) error {
 		if err := latest(ctx, t, f, uid); err != nil {
 			return err
 		}
-		return updateFunction(ctx, t, f)
+		return s.updateFunction(ctx, t, f)
 	})
 	if err == nil && u.Function != "" {
 		s.functionChanged(u.Project, u.Function)

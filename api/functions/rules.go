@@ -33,12 +33,20 @@ func (s *Service) rules() map[string]api.Rule {
 		"role":          api.TextRule(flint.ValidRole, "Role is not valid. Use any, guests, users, user:<id>, team:<id>, member:<id> or label:<name>.", nil),
 		"event":         {Text: checkEvent},
 		"scope":         api.EnumRule(flint.Scopes()...),
-		"cron":          api.TextRule(func(text string) bool { return text == "" || validCron(text) }, "String must be a valid cron expression", nil),
+		"cron":          api.TextRule(validSchedule, "String must be a valid cron expression", nil),
 		"timeout":       api.RangeRule(1, int(s.config.MaxTimeout.Seconds())),
 		"specification": api.OneOf(slugs, "Specification must be one of: "+strings.Join(slugs, ", ")),
 		"runtime":       api.EnumRule(ids...),
 		"headers":       {Object: checkHeaders},
 	}
+}
+
+func validSchedule(text string) bool {
+	if text == "" {
+		return true
+	}
+	_, err := flint.ParseCron(text)
+	return err == nil
 }
 
 // checkHeaders says what is wrong with the headers that a caller gives a function.

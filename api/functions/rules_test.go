@@ -11,26 +11,6 @@ import (
 	"flint/api"
 )
 
-func TestCron(t *testing.T) {
-	t.Parallel()
-	for _, good := range []string{
-		"* * * * *", "*/5 * * * *", "1-30/2 0 1,15 JAN-MAR MON", "0 0 * * 7", "@daily", "@Hourly", "0 0 L * ?", "0 0 15W * *", "0 0 LW * *",
-		"0 0 ? * 1#2", "0 0 ? * 5L", "0 0 ? * FRIL", "  0  0 * * *  ", "5/10 * * * *",
-	} {
-		if !validCron(good) {
-			t.Errorf("validCron(%q) = false", good)
-		}
-	}
-	for _, bad := range []string{
-		"x", "* * * *", "* * * * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * 32 * *", "* * * 13 *", "* * * * 8", "*/0 * * * *", "30-10 * * * *",
-		"1,,2 * * * *", "-1 * * * *", "? * * * *", "0 0 ? * 1#6", "0 0 32W * *", "@reboot", "+1 * * * *", "1-2-3 * * * *",
-	} {
-		if validCron(bad) {
-			t.Errorf("validCron(%q) = true", bad)
-		}
-	}
-}
-
 func TestEvents(t *testing.T) {
 	t.Parallel()
 	for _, good := range []string{
@@ -81,25 +61,6 @@ func TestHeaders(t *testing.T) {
 			t.Errorf("%s: valid = %v, want %v", c.name, got, c.ok)
 		}
 	}
-}
-
-func FuzzCron(f *testing.F) {
-	for _, seed := range []string{"*/5 * * * *", "0-30/2,45 8-18 LW JAN-dec mon#2", "? 0 15W * 5L", "@Daily", "60 24 0 13 8"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		if !validCron(text) {
-			return
-		}
-		if n := len(strings.Fields(text)); n != 5 && text[0] != '@' {
-			t.Errorf("%q has %d fields", text, n)
-		}
-		for _, same := range []string{strings.ToUpper(text), strings.ToLower(text)} {
-			if !validCron(same) {
-				t.Errorf("%q is valid, %q is not", text, same)
-			}
-		}
-	})
 }
 
 func FuzzEvent(f *testing.F) {

@@ -156,6 +156,9 @@ call("flint.getFunctionDomain", f)
 call("flint.updateFunctionScaling", f, {"maxWorkers": 3, "keepAlive": "learned"})
 call("flint.updateFunctionScaling", f, {"minWarm": 4, "maxWorkers": 3}, want=400)
 call("flint.getFunctionScaling", f)
+call("flint.updateFunctionSchedule", f, {"missed": "all", "missedLimit": 3, "overlap": "skip", "jitter": "30"})
+call("flint.updateFunctionSchedule", f, {"missed": "some"}, want=400)
+call("flint.getFunctionSchedule", f)
 
 for group, owner in (("functions", f), ("project", {})):
     made = call(f"{group}.createVariable", owner, {"variableId": "unique()", "key": "DESCRIBED", "value": "v"})
