@@ -9,8 +9,8 @@ func TestAFunctionsKeySaysHowManyWait(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	for key, want := range map[string]int{
-		b.signer.FunctionKey("demo", nil, 2, time.Minute): 2,
-		b.signer.EphemeralKey("demo", nil, time.Minute):   0,
+		b.signer.FunctionKey("demo", nil, 2, 5, time.Minute): 2,
+		b.signer.EphemeralKey("demo", nil, time.Minute):      0,
 		"standard_good": 0,
 	} {
 		p, err := b.Authenticate(request("/", "X-Appwrite-Project", "demo", "X-Appwrite-Key", key))

@@ -22,9 +22,50 @@ func (i *Invoker) Enqueue(ctx context.Context, c *Call) (*flint.Execution, error
 	if err != nil {
 		return nil, err
 	}
+	e, q := i.queued(t, c)
+	if err := i.config.Store.EnqueueExecution(ctx, e, q); err != nil {
+		return nil, err
+	}
+	i.bell.Ring()
+	return e, nil
+}
+
+// Prepare makes the execution and the call of what the platform itself begins, for whoever writes them in a transaction
+// of their own and then rings. No right is checked. A function that cannot run now has no call: its execution has failed
+// already, and says why. One that is not there is ErrFunctionNotFound.
+func (i *Invoker) Prepare(ctx context.Context, c *Call) (*flint.Execution, *store.QueuedCall, error) {
+	c.async, c.id, c.accepted = true, flint.ExecutionID(flint.NewID()), time.Now()
+	t, err := i.targets.get(ctx, c.Project, c.Function)
+	if err == nil && t.missing != nil { // it may have been deployed just now: nobody asks a second time
+		t, err = i.loadTarget(ctx, functionKey{c.Project, c.Function})
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	e, q := i.queued(t, c)
+	if t.missing != nil {
+		i.Refuse(e, cannotRun+explain(t.missing))
+		return e, nil, nil
+	}
+	return e, q, nil
+}
+
+// cannotRun begins the errors of an execution whose function is not ready.
+const cannotRun = "The function could not be run: "
+
+// Refuse ends an execution that was prepared and will not run.
+func (i *Invoker) Refuse(e *flint.Execution, reason string) {
+	e.Status, e.StatusCode, e.Errors, e.Receipt = flint.ExecutionFailed, 500, reason, notRun(0)
+}
+
+// Ring says that there are queued calls which Enqueue does not know of.
+func (i *Invoker) Ring() { i.bell.Ring() }
+
+// queued makes the rows of an asynchronous call.
+func (i *Invoker) queued(t *target, c *Call) (*flint.Execution, *store.QueuedCall) {
 	_, stored := i.request(t, c)
 	e := &flint.Execution{
-		Project: c.Project, ID: c.id, Function: c.Function, Deployment: t.deployment.ID,
+		Project: c.Project, ID: c.id, Function: c.Function, Deployment: t.function.DeploymentID,
 		CreatedAt: c.accepted, UpdatedAt: c.accepted, Trigger: c.Trigger, Status: flint.ExecutionWaiting,
 		RequestMethod: c.Method, RequestPath: c.Path, RequestHeaders: stored,
 	}
@@ -35,16 +76,11 @@ func (i *Invoker) Enqueue(ctx context.Context, c *Call) (*flint.Execution, error
 	if !c.At.IsZero() {
 		e.Status, e.ScheduledAt, begin = flint.ExecutionScheduled, c.At, c.At
 	}
-	err = i.config.Store.EnqueueExecution(ctx, e, &store.QueuedCall{
+	return e, &store.QueuedCall{
 		Method: c.Method, Path: c.Path, Headers: c.Headers, Body: c.Body,
-		User: c.Caller.User, UserJWT: c.Caller.UserJWT, ClientIP: c.ClientIP,
+		User: c.Caller.User, UserJWT: c.Caller.UserJWT, ClientIP: c.ClientIP, Event: c.Event, Hops: c.Caller.Hops,
 		Deadline: begin.Add(t.function.Timeout + flint.AsynchronousGrace),
-	})
-	if err != nil {
-		return nil, err
 	}
-	i.bell.Ring()
-	return e, nil
 }
 
 // lostReason is what the author of a function reads in an execution whose node died.
@@ -99,7 +135,7 @@ func (i *Invoker) Work(ctx context.Context) error {
 
 // runQueued makes a queued call and writes how it ended into its row. The lease is extended as long as it runs.
 func (i *Invoker) runQueued(life context.Context, e *flint.Execution, q *store.QueuedCall) {
-	write := context.WithoutCancel(life)
+	write := flint.WithActor(context.WithoutCancel(life), flint.Actor{User: q.User, Hops: q.Hops})
 	ctx, cancel := context.WithCancelCause(life)
 	var lease sync.WaitGroup
 	defer lease.Wait()
@@ -108,8 +144,8 @@ func (i *Invoker) runQueued(life context.Context, e *flint.Execution, q *store.Q
 
 	call := &Call{
 		Project: e.Project, Function: e.Function, Trigger: e.Trigger, Method: q.Method, Path: q.Path, Headers: q.Headers, Body: q.Body,
-		Caller:   Caller{Privileged: true, User: q.User, UserJWT: q.UserJWT}, // the right was checked when it was accepted
-		ClientIP: q.ClientIP, async: true,
+		Caller: Caller{Privileged: true, User: q.User, UserJWT: q.UserJWT, Hops: q.Hops}, // the right was checked when it was accepted
+		Event:  q.Event, ClientIP: q.ClientIP, async: true,
 	}
 	done := i.runOnce(ctx, e, call)
 	if done == nil { // no capacity: somebody else's turn, in a while
@@ -144,7 +180,7 @@ func (i *Invoker) runOnce(ctx context.Context, e *flint.Execution, call *Call) *
 	}
 	if err != nil {
 		e.Status, e.UpdatedAt = flint.ExecutionFailed, time.Now()
-		e.Errors = "The function could not be run: " + explain(err)
+		e.Errors = cannotRun + explain(err)
 		e.Receipt = notRun(waitedBefore(e.UpdatedAt, dueAt(e)))
 		return e
 	}

@@ -28,6 +28,7 @@ import (
 	"flint/api/health"
 	"flint/api/project"
 	"flint/api/scaling"
+	"flint/api/webhooks"
 	"flint/auth"
 	blobfs "flint/blob/fs"
 	"flint/build"
@@ -135,6 +136,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	if err != nil {
 		return err
 	}
+	relay, deliverer := triggers(c, db, invoker, feed, logger, registry, node)
 	rules := ruleService(c, db, logger)
 	rest := api.New(
 		api.Config{
@@ -149,6 +151,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		rules.Routes(),
 		domains.New(domains.Config{Store: db}).Routes(),
 		scaling.New(scaling.Config{Store: db, MaxWorkers: c.MaxWorkers}).Routes(),
+		webhooks.New(webhooks.Config{Store: db, Check: receivers(c)}).Routes(),
 		health.New(health.Config{Check: func(ctx context.Context) error { _, err := db.Projects(ctx); return err }}).Routes(),
 	)
 	front := proxy.New(proxy.Config{
@@ -160,7 +163,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	if err := bootstrap(ctx, db, c, logger); err != nil {
 		return err
 	}
-	if err := errors.Join(invoker.Settle(ctx), builder.Settle(ctx)); err != nil {
+	if err := errors.Join(invoker.Settle(ctx), builder.Settle(ctx), deliverer.Settle(ctx)); err != nil {
 		return err
 	}
 	services := []runner.Service{
@@ -200,6 +203,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		},
 		[]runner.Service{
 			{Name: "queued calls", Run: invoker.Work}, {Name: "changes", Run: invoker.Follow}, {Name: "builds", Run: builder.Work}, {Name: "uploads", Run: uploads.Work}, {Name: "domains", Run: rules.Watch},
+			{Name: "triggers", Run: relay.Run}, {Name: "webhooks", Run: deliverer.Run},
 		},
 		services)
 }

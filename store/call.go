@@ -18,6 +18,8 @@ type QueuedCall struct {
 	Headers                 []flint.Header
 	Body                    []byte
 	User, UserJWT, ClientIP string
+	Event                   string // the name by which it was triggered
+	Hops                    int    // how many triggers led to it in turn
 	Deadline                time.Time
 }
 
@@ -55,9 +57,9 @@ func (s *Store) enqueue(ctx context.Context, t *tx, e *flint.Execution, row exec
 		values ($1, (select owner from executions where id = $1), $2, '', 0, 0)`, string(e.ID), millis(due)); err != nil {
 		return err
 	}
-	if err := t.exec(ctx, `insert into call_requests (id, method, path, headers, body, user_id, user_jwt, client_ip, deadline)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, string(e.ID), c.Method, c.Path, string(headers), body, c.User,
-		s.sealed(c.UserJWT, "call", string(e.ID)), c.ClientIP, millis(c.Deadline)); err != nil {
+	if err := t.exec(ctx, `insert into call_requests (id, method, path, headers, body, user_id, user_jwt, client_ip, deadline, event, hops)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`, string(e.ID), c.Method, c.Path, string(headers), body, c.User,
+		s.sealed(c.UserJWT, "call", string(e.ID)), c.ClientIP, millis(c.Deadline), c.Event, c.Hops); err != nil {
 		return err
 	}
 	if e.Trigger != flint.TriggerHTTP && e.Status != flint.ExecutionScheduled {
@@ -145,9 +147,9 @@ func (s *Store) readCall(ctx context.Context, t *tx, id flint.ExecutionID, c *Qu
 	var headers []byte
 	var jwt string
 	var deadline int64
-	found, err := t.one(ctx, "select method, path, headers, body, user_id, user_jwt, client_ip, deadline from call_requests where id = $1", []any{string(id)},
+	found, err := t.one(ctx, "select method, path, headers, body, user_id, user_jwt, client_ip, deadline, event, hops from call_requests where id = $1", []any{string(id)},
 		func(r scanner) error {
-			return r.Scan(&c.Method, &c.Path, &headers, &c.Body, &c.User, &jwt, &c.ClientIP, &deadline)
+			return r.Scan(&c.Method, &c.Path, &headers, &c.Body, &c.User, &jwt, &c.ClientIP, &deadline, &c.Event, &c.Hops)
 		})
 	if err != nil {
 		return err
