@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -219,10 +220,11 @@ func (d *Deliverer) attempt(ctx context.Context, c *store.Claim) store.Outcome {
 // explain words why there was no answer.
 func explain(ctx context.Context, err error, limit time.Duration) string {
 	var refused *outward.RefusedError
+	var slow net.Error
 	switch {
 	case errors.As(err, &refused):
 		return "Nothing was sent: " + refused.Error() + ", see --webhook-allow."
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, errors.As(err, &slow) && slow.Timeout():
 		return fmt.Sprintf("There was no answer within %s.", limit)
 	}
 	return "There was no answer: " + err.Error()
