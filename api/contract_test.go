@@ -24,6 +24,7 @@ import (
 	"flint/api/project"
 	"flint/api/proxyrules"
 	"flint/api/scaling"
+	"flint/api/webhooks"
 	"flint/auth"
 )
 
@@ -68,7 +69,16 @@ func examples() map[string]example {
 	}
 	f, rule := map[string]string{"functionId": "f"}, map[string]string{"ruleId": "r"}
 	fd, fe, fv := map[string]string{"functionId": "f", "deploymentId": "d"}, map[string]string{"functionId": "f", "executionId": "e"}, map[string]string{"functionId": "f", "variableId": "v"}
-	pv := map[string]string{"variableId": "pv"}
+	pv, w := map[string]string{"variableId": "pv"}, map[string]string{"webhookId": "w"}
+	hook := func(more map[string]any) map[string]any {
+		more["name"], more["url"], more["events"] = "n", "https://x.y", []string{"rules.*"}
+		return more
+	}
+	badHook := func(more map[string]any) map[string]any {
+		more["name"], more["url"], more["events"], more["enabled"], more["tls"] = "", "ftp://x.y", []string{"webhooks.*"}, "maybe", "maybe"
+		more["authUsername"], more["authPassword"] = long, long
+		return more
+	}
 	return map[string]example{
 		"health.get":        {},
 		"health.getVersion": {},
@@ -90,6 +100,13 @@ func examples() map[string]example {
 			"minWarm": 5, "maxWorkers": 1001, "callsPerWorker": -1, "keepAlive": "5m",
 		})},
 		"flint.getExecutionReceipt": {path: fe, bad: with(map[string]any{"executionId": "-x"}), unknown: of("executionId", execution)},
+
+		"webhooks.list":         {bad: list(map[string]any{})},
+		"webhooks.create":       {params: hook(map[string]any{"webhookId": "new"}), bad: badHook(map[string]any{"webhookId": "-x", "secret": "short"})},
+		"webhooks.get":          {path: w, bad: map[string]any{"webhookId": "-x"}, unknown: map[string]string{"webhookId": "webhook_not_found"}},
+		"webhooks.update":       {path: w, params: hook(map[string]any{}), bad: badHook(map[string]any{"webhookId": "-x"}), unknown: map[string]string{"webhookId": "webhook_not_found"}},
+		"webhooks.delete":       {path: w, bad: map[string]any{"webhookId": "-x"}, unknown: map[string]string{"webhookId": "webhook_not_found"}},
+		"webhooks.updateSecret": {path: w, bad: map[string]any{"webhookId": "-x", "secret": "short"}, unknown: map[string]string{"webhookId": "webhook_not_found"}},
 
 		"proxy.listRules":          {bad: list(map[string]any{"search": strings.Repeat("x", 257)})},
 		"proxy.createAPIRule":      {params: map[string]any{"domain": "a.functions.test"}, bad: map[string]any{"domain": "https://x.y"}},
@@ -160,6 +177,7 @@ func platform(t *testing.T) *api.API {
 		b.Store.AppendExecution(ctx, &flint.Execution{Project: apitest.Project, ID: "e", Function: "f", Status: flint.ExecutionCompleted, Receipt: &flint.Receipt{}}),
 		b.Store.CreateVariable(ctx, &flint.Variable{Project: apitest.Project, ID: "v", Function: "f", Key: "a"}),
 		b.Store.CreateVariable(ctx, &flint.Variable{Project: apitest.Project, ID: "pv", Key: "a"}),
+		b.Store.CreateWebhook(ctx, &flint.Webhook{Project: apitest.Project, ID: "w", Name: "w", URL: "https://x.y", Events: []string{"rules.*"}}),
 		b.Store.CreateRule(ctx, &flint.Rule{Project: apitest.Project, ID: "r", Function: "f", Domain: "r.functions.test"}),
 	} {
 		if err != nil {
@@ -168,7 +186,7 @@ func platform(t *testing.T) *api.API {
 	}
 	s := functions.New(functions.Config{Store: b.Store, Invoker: b.Invoker, Builder: b.Builder, Uploads: b.Uploads, Blobs: b.Blobs, Signer: b.Signer, Runtimes: b.Runtimes, Logger: b.Logger})
 	rules := proxyrules.New(proxyrules.Config{Store: b.Store, Logger: b.Logger, Resolver: proxyrules.NewResolver("127.0.0.1:1"), Domain: "functions.test"})
-	return b.Serve(s.Routes(), project.New(b.Store).Routes(), rules.Routes(), domains.New(domains.Config{Store: b.Store}).Routes(), scaling.New(scaling.Config{Store: b.Store, MaxWorkers: 64}).Routes(), health.New(health.Config{}).Routes())
+	return b.Serve(s.Routes(), project.New(b.Store).Routes(), rules.Routes(), domains.New(domains.Config{Store: b.Store}).Routes(), scaling.New(scaling.Config{Store: b.Store, MaxWorkers: 64}).Routes(), webhooks.New(webhooks.Config{Store: b.Store}).Routes(), health.New(health.Config{}).Routes())
 }
 
 // call sends params to an endpoint the way its method wants them.
@@ -178,7 +196,7 @@ func call(t *testing.T, a *api.API, as apitest.Actor, e api.Endpoint, path map[s
 	for name, value := range path {
 		target = strings.ReplaceAll(target, "{"+name+"}", strings.ReplaceAll(value, "/", "%2F"))
 	}
-	target = strings.NewReplacer("{functionId}", "f", "{deploymentId}", "d", "{executionId}", "e", "{variableId}", "v", "{templateId}", "starter", "{ruleId}", "r").Replace(target)
+	target = strings.NewReplacer("{functionId}", "f", "{deploymentId}", "d", "{executionId}", "e", "{variableId}", "v", "{templateId}", "starter", "{ruleId}", "r", "{webhookId}", "w").Replace(target)
 	var body any
 	hasFile := slices.ContainsFunc(e.Params, func(p api.Param) bool { return p.Type == "file" })
 	switch {
@@ -339,6 +357,7 @@ func TestErrors(t *testing.T) {
 		flint.ErrDeploymentNotFound, flint.ErrDeploymentSize, flint.ErrBuildNotReady, flint.ErrBuildCompleted, flint.ErrBuildFailed, flint.ErrBuildCanceled,
 		flint.ErrExecutionNotFound, flint.ErrExecutionInProgress, flint.ErrVariableNotFound, flint.ErrVariableExists, flint.ErrVariableUnsetSecret,
 		flint.ErrRuleNotFound, flint.ErrRuleExists, flint.ErrRuleResource, flint.ErrRuleVerify,
+		flint.ErrWebhookNotFound, flint.ErrWebhookExists,
 	} {
 		want, ok := reference[known.Type]
 		if got := fmt.Sprint(api.Status(known)); !ok || got != want {

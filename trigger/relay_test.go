@@ -246,7 +246,7 @@ func TestTenThousandEvents(t *testing.T) {
 	}
 }
 
-// TestRestarts ends the relay at any point, again and again, and begins with another.
+// TestRestarts ends the relay at any point, again and again, and begins with another that has more time.
 func TestRestarts(t *testing.T) {
 	t.Parallel()
 	const n = 2000
@@ -258,7 +258,7 @@ func TestRestarts(t *testing.T) {
 	must(t, err)
 	restarts := 0
 	for at := int64(0); at < last[len(last)-1].Seq; restarts++ {
-		ctx, cancel := context.WithTimeout(t.Context(), rand.N(20*time.Millisecond)) //nolint:gosec // any point will do
+		ctx, cancel := context.WithTimeout(t.Context(), rand.N(time.Duration(20+restarts)*time.Millisecond)) //nolint:gosec // any point will do
 		must(t, b.relay(nil).Run(ctx))
 		cancel()
 		at, err = b.Cursor(t.Context())
