@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-func TestAFunctionsKeySaysHowManyWait(t *testing.T) {
+func TestAFunctionsKeySaysHowManyWaitAndWhatLedToIt(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	for key, want := range map[string]int{
@@ -19,6 +19,9 @@ func TestAFunctionsKeySaysHowManyWait(t *testing.T) {
 		}
 		if p.Depth != want {
 			t.Errorf("depth %d, want %d", p.Depth, want)
+		}
+		if hops := map[int]int{2: 5}[want]; p.Hops != hops || p.Actor().Hops != hops {
+			t.Errorf("%d hops, want %d", p.Hops, hops)
 		}
 	}
 }

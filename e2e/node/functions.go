@@ -27,6 +27,7 @@ type Function struct {
 	Commands     string   `json:"commands"`
 	Timeout      int      `json:"timeout,omitempty"`
 	Scopes       []string `json:"scopes,omitempty"`
+	Events       []string `json:"events,omitempty"`
 	Enabled      bool     `json:"enabled"`
 	Logging      bool     `json:"logging"`
 	Size         string   `json:"runtimeSpecification,omitempty"`
