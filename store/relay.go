@@ -38,7 +38,8 @@ func (s *Store) Cursor(ctx context.Context) (seq int64, err error) {
 }
 
 // Relay writes what events lead to and that they have had their effects, at once: either all of it outlives the loss of
-// power when it returns nil, or nothing is written. What is for functions and webhooks that are gone is left out.
+// power when it returns nil, or nothing is written. What is for functions and webhooks that are gone is left out. The
+// cursor alone only outlives the process: that events led to nothing can be found out again.
 func (s *Store) Relay(ctx context.Context, f *Effects) error {
 	rows := make([]executionRecord, len(f.Runs))
 	for i, r := range f.Runs {
@@ -47,7 +48,7 @@ func (s *Store) Relay(ctx context.Context, f *Effects) error {
 		}
 		rows[i] = newRecord(r.Execution)
 	}
-	return s.writer.do(ctx, &job{durable: true, run: func(ctx context.Context, t *tx) error {
+	return s.writer.do(ctx, &job{durable: len(f.Runs)+len(f.Deliveries) > 0, run: func(ctx context.Context, t *tx) error {
 		n, err := t.count(ctx, "update event_cursors set seq = $2 where name = 'relay' and seq = $1", f.After, f.Upto)
 		if err == nil && n == 0 {
 			err = errRelayed

@@ -31,13 +31,15 @@ func (b *batch) undo(m mark) {
 }
 
 func (b *batch) full() bool {
-	return len(b.effects.Runs)+len(b.effects.Deliveries) >= batchRuns || b.bytes >= batchBytes
+	return b.size() >= batchRuns || b.bytes >= batchBytes
 }
+
+func (b *batch) size() int { return len(b.effects.Runs) + len(b.effects.Deliveries) }
 
 // plan finds out what events lead to, up to one that fails or to where the batch is full. The error is about the first
 // event that is not in the batch.
 func (r *Relay) plan(ctx context.Context, events []*flint.Event) (*batch, error) {
-	b := &batch{effects: store.Effects{After: r.cursor, Upto: r.cursor}}
+	b := &batch{effects: store.Effects{After: r.saved, Upto: r.cursor}}
 	for _, e := range events {
 		before := b.mark()
 		if err := r.planEvent(ctx, b, e); err != nil {

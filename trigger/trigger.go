@@ -3,6 +3,7 @@
 // Invariants:
 //   - Events are relayed in the order of their numbers. What a batch leads to and the place up to which it is relayed are
 //     one transaction that outlives the loss of power: each event has its effects exactly once, whatever crashes.
+//   - Most events lead to nothing: the database is told of those only now and then, and they may be looked at again.
 //   - Whether something wants an event is decided as of the moment in which it is relayed or later, never earlier.
 //   - An event that cannot be relayed is set aside after some tries, with its reason in the log; it does not hold up those
 //     that follow for longer.
@@ -43,11 +44,13 @@ type Config struct {
 
 // Bounds of the relay.
 const (
-	batchEvents = 256         // read at once
-	batchRuns   = 1000        // written at once, unless one event alone has more
-	batchBytes  = 8 << 20     // of their bodies
-	idlePoll    = time.Second // how often events are looked for although nobody rang
-	tries       = 5           // of an event, before it is set aside
+	batchEvents = 256                  // read at once
+	batchRuns   = 1000                 // written at once, unless one event alone has more
+	batchBytes  = 8 << 20              // of their bodies
+	gather      = 5 * time.Millisecond // after the bell, for more events to come
+	saveEvery   = time.Second          // for the cursor behind events that led to nothing
+	idlePoll    = time.Second          // how often events are looked for although nobody rang
+	tries       = 5                    // of an event, before it is set aside
 	firstPause  = 50 * time.Millisecond
 	longPause   = 5 * time.Second
 	publishTime = 5 * time.Second  // of one batch for those who watch
@@ -65,10 +68,12 @@ type Relay struct {
 	oldest  atomic.Int64        // when the oldest event that was not relayed happened, in microseconds; 0: there is none
 
 	// Only Run touches these.
-	cursor int64 // as the database has it; negative: not known
-	limit  int   // events in the next batch
-	failed int   // tries of the first of them
-	warned time.Time
+	cursor  int64 // negative: not known
+	saved   int64 // the cursor as the database has it: behind by events that led to nothing
+	savedAt time.Time
+	limit   int // events in the next batch
+	failed  int // tries of the first of them
+	warned  time.Time
 }
 
 // New makes a Relay.
@@ -91,6 +96,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	var watchers sync.WaitGroup
 	defer watchers.Wait()
 	watchers.Go(func() { r.publish(ctx) })
+	defer r.leave(ctx)
 	tick := time.NewTicker(idlePoll)
 	defer tick.Stop()
 	for {
@@ -107,6 +113,9 @@ func (r *Relay) Run(ctx context.Context) error {
 		default:
 			select {
 			case <-r.config.Store.EventsWritten():
+				if !pause(ctx, gather) {
+					return nil
+				}
 			case <-tick.C:
 			case <-ctx.Done():
 				return nil
@@ -130,10 +139,11 @@ func pause(ctx context.Context, d time.Duration) bool {
 // step relays one batch and reports whether there may be more.
 func (r *Relay) step(ctx context.Context) (more bool, err error) {
 	if r.cursor < 0 {
-		if r.cursor, err = r.config.Store.Cursor(ctx); err != nil {
-			r.cursor = -1
+		at, err := r.config.Store.Cursor(ctx)
+		if err != nil {
 			return false, err
 		}
+		r.cursor, r.saved = at, at
 	}
 	events, err := r.config.Store.Events(ctx, r.cursor, r.limit)
 	if err != nil {
@@ -141,22 +151,33 @@ func (r *Relay) step(ctx context.Context) (more bool, err error) {
 	}
 	r.noteLag(ctx, events)
 	if len(events) == 0 {
+		if err := r.save(ctx, saveEvery); err != nil {
+			r.cursor = -1
+			return false, err
+		}
 		return false, nil
 	}
 	if err := r.relay(ctx, events); err != nil {
 		r.cursor, r.limit = -1, 1 // what was written is not known; the next batch shows which event it was
 		return false, err
 	}
+	more = len(events) == r.limit || r.cursor < events[len(events)-1].Seq
 	r.failed, r.limit = 0, min(2*r.limit, batchEvents)
-	return true, nil
+	return more, nil
 }
 
 // relay writes the effects of as many events as go into one transaction.
 func (r *Relay) relay(ctx context.Context, events []*flint.Event) error {
 	r.index.follow(events)
 	b, err := r.plan(ctx, events)
-	if len(b.events) > 0 {
-		err = r.config.Store.Relay(ctx, &b.effects) // an event that failed is the first of the next batch
+	switch {
+	case len(b.events) > 0 && b.size() > 0:
+		if err = r.config.Store.Relay(ctx, &b.effects); err == nil { // an event that failed is the first of the next batch
+			r.saved, r.savedAt = b.effects.Upto, time.Now()
+		}
+	case len(b.events) > 0:
+		r.cursor = b.effects.Upto
+		err = r.save(ctx, saveEvery)
 	}
 	switch {
 	case err == nil:
@@ -197,12 +218,33 @@ func (r *Relay) advance(ctx context.Context, b *batch) {
 	r.watch(ctx, b.events)
 }
 
+// save tells the database how far the relay has come, unless it was told a short while ago.
+func (r *Relay) save(ctx context.Context, every time.Duration) error {
+	if r.cursor <= r.saved || time.Since(r.savedAt) < every {
+		return nil
+	}
+	err := r.config.Store.Relay(ctx, &store.Effects{After: r.saved, Upto: r.cursor})
+	if err == nil {
+		r.saved, r.savedAt = r.cursor, time.Now()
+	}
+	return err
+}
+
+// leave saves the cursor when the relay ends. If it cannot, some events are looked at again.
+func (r *Relay) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTime)
+	defer cancel()
+	if err := r.save(ctx, 0); err != nil {
+		r.config.Logger.WarnContext(ctx, "place in the events not saved", errAttr(err))
+	}
+}
+
 // setAside goes past an event that cannot be relayed. Its row stays as long as those of others, for whoever reads the log.
 func (r *Relay) setAside(ctx context.Context, e *flint.Event, why error) error {
-	if err := r.config.Store.Relay(ctx, &store.Effects{After: r.cursor, Upto: e.Seq}); err != nil {
+	if err := r.config.Store.Relay(ctx, &store.Effects{After: r.saved, Upto: e.Seq}); err != nil {
 		return errors.Join(why, err) // it is not the event: nothing can be written
 	}
-	r.cursor = e.Seq
+	r.cursor, r.saved = e.Seq, e.Seq
 	r.metrics.aside.Inc()
 	r.config.Logger.ErrorContext(ctx, "event set aside: it has no effects", eventAttr(e), errAttr(why))
 	return nil
