@@ -44,7 +44,8 @@ func TestEventsTriggerFunctions(t *testing.T) {
 		heard <- r
 	}))
 	defer receiver.Close()
-	n := node.Start(t, node.Options{Args: []string{"--trigger-hops=3", "--webhook-allow=127.0.0.0/8"}})
+	data := t.TempDir()
+	n := node.Start(t, node.Options{Data: data, Args: []string{"--trigger-hops=3", "--webhook-allow=127.0.0.0/8"}})
 	f := n.Deploy(t, node.Function{
 		ID: "chain", Runtime: runtime(t, n, "node"), Entrypoint: "i.js", Execute: []string{}, Scopes: []string{"rules.write"}, Events: []string{"rules.*.create", "rules.*"}, Logging: true,
 	}, nil, map[string]string{"i.js": chain})
@@ -89,6 +90,12 @@ func TestEventsTriggerFunctions(t *testing.T) {
 		case <-ctx.Done():
 			t.Fatal("the webhook did not hear of all")
 		}
+	}
+	if got := must(t, data, "webhook", "list"); !strings.Contains(got, receiver.URL) || !strings.Contains(got, "enabled") {
+		t.Errorf("webhook list: %s", got)
+	}
+	if got := must(t, data, "webhook", "show", "w"); !strings.Contains(got, "functions.chain.executions.") || !strings.Contains(got, "delivered") {
+		t.Errorf("webhook show: %s", got)
 	}
 	if got, err := n.Metric(ctx, "flint_event_runs_total"); got != 4 || err != nil {
 		t.Errorf("%v runs are counted, want 4; %v", got, err)
