@@ -272,3 +272,32 @@ func TestRestarts(t *testing.T) {
 		t.Errorf("deliveries %v", got)
 	}
 }
+
+// TestEventsThatLeadToNothing are most: nobody writes for each of them.
+func TestEventsThatLeadToNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	r := b.relay(nil)
+	r.all(t)
+	r.savedAt = time.Now().Add(time.Hour) // just now
+	saved := r.saved
+	b.rule(t.Context(), t, "a")
+	r.all(t)
+	if at, err := b.Cursor(t.Context()); at != saved || r.cursor <= saved || err != nil {
+		t.Errorf("the database has the cursor %d, the relay %d, both had %d; %v", at, r.cursor, saved, err)
+	}
+	b.function(t, "f", "node-22", "rules.*")
+	b.rule(t.Context(), t, "b")
+	r.all(t)
+	if at, err := b.Cursor(t.Context()); at != r.cursor || len(b.executions(t, "f")) != 1 || err != nil {
+		t.Errorf("the database has the cursor %d after effects, the relay %d; %v", at, r.cursor, err)
+	}
+	r.savedAt = time.Now().Add(time.Hour)
+	must(t, b.DeleteFunction(t.Context(), project, "f"))
+	r.all(t)
+	r.savedAt = time.Time{}
+	r.leave(t.Context())
+	if at, err := b.Cursor(t.Context()); at != r.cursor || err != nil {
+		t.Errorf("the relay leaves the cursor at %d, it is %d; %v", at, r.cursor, err)
+	}
+}
