@@ -91,7 +91,7 @@ func (s *Store) Events(ctx context.Context, after int64, limit int) ([]*flint.Ev
 	return all, err
 }
 
-// EventsWritten is rung after commits with events.
+// EventsWritten is rung after commits with events. One hears it: who relays them.
 func (s *Store) EventsWritten() <-chan struct{} { return s.writer.events }
 
 // EventPayload returns what an event carries. That of an execution that has ended is read and written now; nothing when
