@@ -167,6 +167,8 @@ type DeadLetter struct {
 	Body       []byte
 	User       string
 	ClientIP   string
+	Event      string // the name by which it was triggered
+	Hops       int    // how many triggers led to it in turn
 	OrderKey   string
 }
 

@@ -28,6 +28,9 @@ type VariableID string
 // RuleID names a proxy rule.
 type RuleID string
 
+// WebhookID names a webhook of a project.
+type WebhookID string
+
 // NewID returns a new identifier of 20 lower-case hexadecimal characters: 8 of Unix seconds, 5 of microseconds and 7
 // random ones. Identifiers made later on one machine sort after earlier ones, to the microsecond.
 func NewID() string {

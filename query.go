@@ -110,6 +110,14 @@ func RuleAttributes() Attributes {
 	})
 }
 
+// WebhookAttributes returns what queries on webhooks may name.
+func WebhookAttributes() Attributes {
+	return attributes(Attributes{
+		"name": AttributeString, "url": AttributeString, "authUsername": AttributeString, "tls": AttributeBoolean, "events": AttributeString,
+		"enabled": AttributeBoolean, "logs": AttributeString, "attempts": AttributeInteger, "*": AttributeSelect,
+	})
+}
+
 // ParseList reads the queries of a list request, each one a JSON text, and checks them against what the list allows.
 func ParseList(queries []string, allowed Attributes) (List, error) {
 	p := queryParser{allowed: allowed}

@@ -58,6 +58,9 @@ func New(c Config) http.Handler {
 
 		"GET /projects/{project}/executions/{execution}": a.execution,
 
+		"GET /projects/{project}/webhooks":           a.webhooks,
+		"GET /projects/{project}/webhooks/{webhook}": a.webhook,
+
 		"GET /projects/{project}/functions/{function}/scaling":   a.scaling,
 		"PATCH /projects/{project}/functions/{function}/scaling": a.updateScaling,
 

@@ -145,5 +145,9 @@ func (x *exchange) identify() error {
 	if x.format = wire.ParseFormat(x.r.Header.Get(wire.FormatHeader)); !x.format.Stated() {
 		x.format = x.api.config.Format
 	}
+	// Older paths name the project: it must be the caller's.
+	if named := chi.URLParam(x.r, "projectId"); named != "" && named != string(p.ProjectID()) {
+		return flint.ErrUserUnauthorized
+	}
 	return p.Authorize(x.r.Host, x.route.Scopes...)
 }

@@ -29,6 +29,7 @@ import (
 	"flint/api/proxyrules"
 	"flint/api/scaling"
 	"flint/api/schedules"
+	"flint/api/webhooks"
 	"flint/auth"
 	"flint/explain"
 	"flint/invoke"
@@ -76,7 +77,16 @@ func examples() map[string]example {
 	}
 	f, rule := map[string]string{"functionId": "f"}, map[string]string{"ruleId": "r"}
 	fd, fe, fv := map[string]string{"functionId": "f", "deploymentId": "d"}, map[string]string{"functionId": "f", "executionId": "e"}, map[string]string{"functionId": "f", "variableId": "v"}
-	pv, dead := map[string]string{"variableId": "pv"}, map[string]string{"functionId": "f", "executionId": "dead"}
+	pv, dead, w := map[string]string{"variableId": "pv"}, map[string]string{"functionId": "f", "executionId": "dead"}, map[string]string{"webhookId": "w"}
+	hook := func(more map[string]any) map[string]any {
+		more["name"], more["url"], more["events"] = "n", "https://x.y", []string{"rules.*"}
+		return more
+	}
+	badHook := func(more map[string]any) map[string]any {
+		more["name"], more["url"], more["events"], more["enabled"], more["tls"] = "", "ftp://x.y", []string{"webhooks.*"}, "maybe", "maybe"
+		more["authUsername"], more["authPassword"] = long, long
+		return more
+	}
 	return map[string]example{
 		"health.get":        {},
 		"health.getVersion": {},
@@ -116,6 +126,13 @@ func examples() map[string]example {
 			"paused": 2, "missed": "some", "missedLimit": 1001, "missedAge": -1, "overlap": "x", "jitter": "5m",
 		})},
 		"flint.getExecutionReceipt": {path: fe, bad: with(map[string]any{"executionId": "-x"}), unknown: of("executionId", execution)},
+
+		"webhooks.list":         {bad: list(map[string]any{})},
+		"webhooks.create":       {params: hook(map[string]any{"webhookId": "new"}), bad: badHook(map[string]any{"webhookId": "-x", "secret": "short"})},
+		"webhooks.get":          {path: w, bad: map[string]any{"webhookId": "-x"}, unknown: map[string]string{"webhookId": "webhook_not_found"}},
+		"webhooks.update":       {path: w, params: hook(map[string]any{}), bad: badHook(map[string]any{"webhookId": "-x"}), unknown: map[string]string{"webhookId": "webhook_not_found"}},
+		"webhooks.delete":       {path: w, bad: map[string]any{"webhookId": "-x"}, unknown: map[string]string{"webhookId": "webhook_not_found"}},
+		"webhooks.updateSecret": {path: w, bad: map[string]any{"webhookId": "-x", "secret": "short"}, unknown: map[string]string{"webhookId": "webhook_not_found"}},
 
 		"proxy.listRules":          {bad: list(map[string]any{"search": strings.Repeat("x", 257)})},
 		"proxy.createAPIRule":      {params: map[string]any{"domain": "a.functions.test"}, bad: map[string]any{"domain": "https://x.y"}},
@@ -186,6 +203,7 @@ func platform(t *testing.T) *api.API {
 		b.Store.AppendExecution(ctx, &flint.Execution{Project: apitest.Project, ID: "e", Function: "f", Status: flint.ExecutionCompleted, Receipt: &flint.Receipt{}}),
 		b.Store.CreateVariable(ctx, &flint.Variable{Project: apitest.Project, ID: "v", Function: "f", Key: "a"}),
 		b.Store.CreateVariable(ctx, &flint.Variable{Project: apitest.Project, ID: "pv", Key: "a"}),
+		b.Store.CreateWebhook(ctx, &flint.Webhook{Project: apitest.Project, ID: "w", Name: "w", URL: "https://x.y", Events: []string{"rules.*"}}),
 		b.Store.CreateRule(ctx, &flint.Rule{Project: apitest.Project, ID: "r", Function: "f", Domain: "r.functions.test"}),
 	} {
 		if err != nil {
@@ -207,7 +225,7 @@ func platform(t *testing.T) *api.API {
 			Redrive: func(ctx context.Context, d *flint.DeadLetter) (*flint.Execution, error) {
 				return b.Invoker.Enqueue(ctx, &invoke.Call{Project: d.Project, Function: d.Function, Caller: invoke.Caller{Privileged: true}})
 			},
-		}).Routes(), schedules.New(schedules.Config{Store: b.Store}).Routes(), health.New(health.Config{}).Routes())
+		}).Routes(), schedules.New(schedules.Config{Store: b.Store}).Routes(), webhooks.New(webhooks.Config{Store: b.Store}).Routes(), health.New(health.Config{}).Routes())
 }
 
 // dieOnce makes a dead letter of function f.
@@ -236,7 +254,7 @@ func call(t *testing.T, a *api.API, as apitest.Actor, e api.Endpoint, path map[s
 	for name, value := range path {
 		target = strings.ReplaceAll(target, "{"+name+"}", strings.ReplaceAll(value, "/", "%2F"))
 	}
-	target = strings.NewReplacer("{functionId}", "f", "{deploymentId}", "d", "{executionId}", "e", "{variableId}", "v", "{templateId}", "starter", "{ruleId}", "r", "{id}", "e").Replace(target)
+	target = strings.NewReplacer("{functionId}", "f", "{deploymentId}", "d", "{executionId}", "e", "{variableId}", "v", "{templateId}", "starter", "{ruleId}", "r", "{id}", "e", "{webhookId}", "w").Replace(target)
 	var body any
 	hasFile := slices.ContainsFunc(e.Params, func(p api.Param) bool { return p.Type == "file" })
 	switch {
@@ -397,6 +415,7 @@ func TestErrors(t *testing.T) {
 		flint.ErrDeploymentNotFound, flint.ErrDeploymentSize, flint.ErrBuildNotReady, flint.ErrBuildCompleted, flint.ErrBuildFailed, flint.ErrBuildCanceled,
 		flint.ErrExecutionNotFound, flint.ErrExecutionInProgress, flint.ErrVariableNotFound, flint.ErrVariableExists, flint.ErrVariableUnsetSecret,
 		flint.ErrRuleNotFound, flint.ErrRuleExists, flint.ErrRuleResource, flint.ErrRuleVerify,
+		flint.ErrWebhookNotFound, flint.ErrWebhookExists,
 	} {
 		want, ok := reference[known.Type]
 		if got := fmt.Sprint(api.Status(known)); !ok || got != want {

@@ -117,7 +117,11 @@ func (x *exchange) handle() error {
 		}
 		x.r.Body = http.MaxBytesReader(x.w, x.r.Body, limit)
 	}
-	out, err := x.route.Handler.call(context.WithValue(x.r.Context(), requestIDKey{}, x.id), x)
+	ctx := context.WithValue(x.r.Context(), requestIDKey{}, x.id)
+	if x.principal != nil {
+		ctx = flint.WithActor(ctx, x.principal.Actor())
+	}
+	out, err := x.route.Handler.call(ctx, x)
 	if err != nil {
 		return err
 	}

@@ -111,6 +111,9 @@ func operation(r *boundRoute, path string, schemas object, errorSchema any, x re
 		body[file] = object{"type": "string", "contentMediaType": "application/octet-stream"}
 		required = append(required, file)
 	}
+	if strings.Contains(path, "{projectId}") { // of older paths; it is the caller's project
+		params = append(params, object{"name": "projectId", "in": "path", "required": true, "description": "Project ID.", "schema": object{"type": "string"}})
+	}
 	if params != nil {
 		op["parameters"] = params
 	}

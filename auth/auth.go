@@ -152,7 +152,7 @@ func (a *Authenticator) byKey(ctx context.Context, project *flint.Project, secre
 			return newGuest(project), nil //nolint:nilerr // what proves nothing counts for nothing
 		}
 		caller := newKey(project, claims.Scopes, &flint.Key{Name: claims.Name})
-		caller.Depth = claims.Depth
+		caller.Depth, caller.Hops = claims.Depth, claims.Hops
 		return caller, nil
 	case "standard", "account", "organization":
 		hash := HashKey(secret)

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-func TestAFunctionsKeySaysHowManyWait(t *testing.T) {
+func TestAFunctionsKeySaysHowManyWaitAndWhatLedToIt(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	for key, want := range map[string]int{
-		b.signer.FunctionKey("demo", nil, 2, time.Minute): 2,
-		b.signer.EphemeralKey("demo", nil, time.Minute):   0,
+		b.signer.FunctionKey("demo", nil, 2, 5, time.Minute): 2,
+		b.signer.EphemeralKey("demo", nil, time.Minute):      0,
 		"standard_good": 0,
 	} {
 		p, err := b.Authenticate(request("/", "X-Appwrite-Project", "demo", "X-Appwrite-Key", key))
@@ -19,6 +19,9 @@ func TestAFunctionsKeySaysHowManyWait(t *testing.T) {
 		}
 		if p.Depth != want {
 			t.Errorf("depth %d, want %d", p.Depth, want)
+		}
+		if hops := map[int]int{2: 5}[want]; p.Hops != hops || p.Actor().Hops != hops {
+			t.Errorf("%d hops, want %d", p.Hops, hops)
 		}
 	}
 }

@@ -48,7 +48,11 @@ type Principal struct {
 	UserID  string
 	UserJWT string // for the functions that the user calls
 	Depth   int    // how many functions wait for an answer in turn; 0: the caller is none
+	Hops    int    // how many triggers led to the caller's own call in turn; 0: none
 }
+
+// Actor is the principal as events name it.
+func (p *Principal) Actor() flint.Actor { return flint.Actor{User: p.UserID, Hops: p.Hops} }
 
 var (
 	guestScopes = []string{ //nolint:gochecknoglobals // read only

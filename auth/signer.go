@@ -21,6 +21,7 @@ type keyClaims struct {
 	Scopes    []string `json:"scopes"`
 	Name      string   `json:"name,omitempty"`
 	Depth     int      `json:"depth,omitempty"` // ours
+	Hops      int      `json:"hops,omitempty"`  // ours
 	jwt.RegisteredClaims
 }
 
@@ -38,12 +39,12 @@ func NewSigner(secret []byte) *Signer {
 
 // EphemeralKey returns a key that acts with these scopes on a project until ttl is over. Nothing is stored.
 func (s *Signer) EphemeralKey(project flint.ProjectID, scopes []string, ttl time.Duration) string {
-	return s.FunctionKey(project, scopes, 0, ttl)
+	return s.FunctionKey(project, scopes, 0, 0, ttl)
 }
 
 // FunctionKey returns such a key for a function that is being called. depth says how many functions wait for what is
-// done with it: itself, and those that wait for it.
-func (s *Signer) FunctionKey(project flint.ProjectID, scopes []string, depth int, ttl time.Duration) string {
+// done with it: itself, and those that wait for it; hops how many triggers led to the call in turn.
+func (s *Signer) FunctionKey(project flint.ProjectID, scopes []string, depth, hops int, ttl time.Duration) string {
 	if scopes == nil {
 		scopes = []string{}
 	}
@@ -51,6 +52,7 @@ func (s *Signer) FunctionKey(project flint.ProjectID, scopes []string, depth int
 		ProjectID:        string(project),
 		Scopes:           scopes,
 		Depth:            depth,
+		Hops:             hops,
 		RegisteredClaims: jwt.RegisteredClaims{ExpiresAt: jwt.NewNumericDate(time.Now().Add(ttl))},
 	})
 }

@@ -88,6 +88,8 @@ type Config struct {
 	KeepAlive        time.Duration
 	CallConcurrency  int
 	ScheduleSpread   int
+	TriggerHops      int
+	WebhookAllow     []netip.Prefix
 	BuildTimeout     time.Duration
 	BuildConcurrency int
 	MaxSource        int64
@@ -163,6 +165,8 @@ func (c *Config) Settings() []Setting {
 		{"keep-alive", "FLINT_KEEP_ALIVE", []string{"_APP_FUNCTIONS_INACTIVE_THRESHOLD"}, "5m", "how long a worker without calls stays", &c.KeepAlive},
 		{"call-concurrency", "FLINT_CALL_CONCURRENCY", nil, "64", "queued calls that run at once on this node", &c.CallConcurrency},
 		{"schedule-spread", "FLINT_SCHEDULE_SPREAD", []string{"_APP_FUNCTIONS_SCHEDULE_SPREAD"}, "0", "longest delay of scheduled runs in seconds, so that they do not all begin at once; each function has its own part of it", &c.ScheduleSpread},
+		{"trigger-hops", "FLINT_TRIGGER_HOPS", nil, "8", "events that may trigger a function in turn before the chain is cut, see docs/events.md", &c.TriggerHops},
+		{"webhook-allow", "FLINT_WEBHOOK_ALLOW", nil, "none", "networks that webhooks may be in although they are this machine or private, separated by commas, or none", &c.WebhookAllow},
 		{"build-timeout", "FLINT_BUILD_TIMEOUT", []string{"_APP_COMPUTE_BUILD_TIMEOUT"}, "15m", "how long a build may take", &c.BuildTimeout},
 		{"build-concurrency", "FLINT_BUILD_CONCURRENCY", nil, "2", "builds that run at once on this node", &c.BuildConcurrency},
 		{"max-source", "FLINT_MAX_SOURCE", []string{"_APP_COMPUTE_SIZE_LIMIT"}, "30000000", "largest upload in bytes", &c.MaxSource},
@@ -343,6 +347,9 @@ func (c *Config) check() error {
 	}
 	if c.BootstrapKey != "" && (!strings.HasPrefix(string(c.BootstrapKey), "standard_") || len(c.BootstrapKey) < len("standard_")+16) {
 		return fmt.Errorf("FLINT_BOOTSTRAP_KEY must be standard_ followed by at least 16 characters, for example: standard_$(openssl rand -hex 128)")
+	}
+	if c.TriggerHops < 1 || c.TriggerHops > 100 {
+		return fmt.Errorf("--trigger-hops=%d: 1 to 100 are possible", c.TriggerHops)
 	}
 	if c.LogFormat != "auto" && c.LogFormat != "text" && c.LogFormat != "json" {
 		return fmt.Errorf("--log-format=%s: auto, text and json are possible", c.LogFormat)

@@ -64,7 +64,7 @@ func (i *Invoker) request(t *target, c *Call) (*worker.Request, []flint.Header) 
 	}
 	headers = append(headers,
 		flint.Header{Name: "x-appwrite-execution-id", Value: string(c.id)},
-		flint.Header{Name: "x-appwrite-key", Value: t.keys.get(i.config.Signer, t.function, depthBelow(c))},
+		flint.Header{Name: "x-appwrite-key", Value: t.keys.get(i.config.Signer, t.function, depthBelow(c), c.Caller.Hops)},
 		flint.Header{Name: "x-appwrite-trigger", Value: string(c.Trigger)},
 		flint.Header{Name: "x-appwrite-user-id", Value: c.Caller.User},
 		flint.Header{Name: "x-appwrite-user-jwt", Value: c.Caller.UserJWT},

@@ -38,6 +38,7 @@ type Caller struct {
 	User       string
 	UserJWT    string
 	Depth      int // how many functions wait for the call in turn; 0: it comes from outside
+	Hops       int // how many triggers led to the call in turn; 0: none
 }
 
 // Call is a call to make.

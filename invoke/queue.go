@@ -40,6 +40,14 @@ func (i *Invoker) Prepare(c *Call, deployment flint.DeploymentID, at time.Time) 
 	return i.queued(c, deployment)
 }
 
+// cannotRun begins the errors of an execution whose function is not ready.
+const cannotRun = "The function could not be run: "
+
+// Refuse ends an execution that was prepared and will not run.
+func (i *Invoker) Refuse(e *flint.Execution, reason string) {
+	e.Status, e.StatusCode, e.Errors, e.Receipt = flint.ExecutionFailed, 500, reason, notRun(0)
+}
+
 // Ring says that there are queued calls which came by another way than Enqueue.
 func (i *Invoker) Ring() { i.bell.Ring() }
 
@@ -59,7 +67,7 @@ func (i *Invoker) queued(c *Call, deployment flint.DeploymentID) (*flint.Executi
 	}
 	return e, &store.QueuedCall{
 		Method: c.Method, Path: c.Path, Headers: c.Headers, Body: c.Body,
-		User: c.Caller.User, UserJWT: c.Caller.UserJWT, ClientIP: c.ClientIP,
+		User: c.Caller.User, UserJWT: c.Caller.UserJWT, ClientIP: c.ClientIP, Event: c.Event, Hops: c.Caller.Hops,
 		OrderKey: c.OrderKey, IdempotencyKey: c.IdempotencyKey,
 	}
 }
@@ -67,7 +75,7 @@ func (i *Invoker) queued(c *Call, deployment flint.DeploymentID) (*flint.Executi
 // Redrive makes a new call of a dead letter, which is gone then, and returns its execution.
 func (i *Invoker) Redrive(ctx context.Context, d *flint.DeadLetter) (*flint.Execution, error) {
 	c := &Call{
-		Project: d.Project, Function: d.Function, Trigger: d.Trigger, Caller: Caller{Privileged: true, User: d.User},
+		Project: d.Project, Function: d.Function, Trigger: d.Trigger, Caller: Caller{Privileged: true, User: d.User, Hops: d.Hops}, Event: d.Event,
 		Method: d.Method, Path: d.Path, Headers: d.Headers, Body: d.Body, ClientIP: d.ClientIP, OrderKey: d.OrderKey, async: true,
 	}
 	t, err := i.admit(ctx, c)
@@ -211,7 +219,7 @@ func (i *Invoker) Cancel(ctx context.Context, project flint.ProjectID, function 
 
 // runQueued makes a queued call and writes how it ended into its row. The lease is extended as long as it runs.
 func (i *Invoker) runQueued(life context.Context, e *flint.Execution, q *store.QueuedCall) {
-	write := context.WithoutCancel(life)
+	write := flint.WithActor(context.WithoutCancel(life), flint.Actor{User: q.User, Hops: q.Hops})
 	ctx, cancel := context.WithCancelCause(life)
 	i.running.add(e.ID, &runningCall{project: e.Project, function: e.Function, cancel: cancel, done: make(chan struct{})})
 	defer i.running.remove(e.ID)
@@ -222,8 +230,8 @@ func (i *Invoker) runQueued(life context.Context, e *flint.Execution, q *store.Q
 
 	call := &Call{
 		Project: e.Project, Function: e.Function, Trigger: e.Trigger, Method: q.Method, Path: q.Path, Headers: q.Headers, Body: q.Body,
-		Caller:   Caller{Privileged: true, User: q.User, UserJWT: q.UserJWT, Depth: urgency(e)}, // the right was checked when it was accepted
-		ClientIP: q.ClientIP, async: true,
+		Caller: Caller{Privileged: true, User: q.User, UserJWT: q.UserJWT, Depth: urgency(e), Hops: q.Hops}, // the right was checked when it was accepted
+		Event:  q.Event, ClientIP: q.ClientIP, async: true,
 	}
 	done, end, busy := i.runOnce(ctx, e, call)
 	if busy != nil { // somebody else's turn, for a while
@@ -271,7 +279,7 @@ func (i *Invoker) runOnce(ctx context.Context, e *flint.Execution, call *Call) (
 	}
 	if err != nil {
 		e.Status, e.UpdatedAt = flint.ExecutionFailed, time.Now()
-		e.Errors = "The function could not be run: " + explain(err)
+		e.Errors = cannotRun + explain(err)
 		e.Receipt = notRun(waitedBefore(e.UpdatedAt, dueAt(e)))
 		return e, store.Ending{Outcome: flint.OutcomeUnrunnable}, nil
 	}

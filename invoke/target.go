@@ -218,14 +218,21 @@ func targetKey(t *worker.Target) string {
 	return string(t.Project) + "/" + string(t.Function) + "/" + string(t.Deployment) + "/" + hex.EncodeToString(sum.Sum(nil)[:8])
 }
 
-// keyCache saves the signing of a key for every call: calls of one moment and depth share theirs.
+// keyCache saves the signing of a key for every call: calls of one moment, depth and number of hops share theirs.
 type keyCache struct {
-	mu     sync.Mutex
-	depths [maxDepth + 1]struct {
-		value string
-		made  time.Time
-	}
+	mu    sync.Mutex
+	known map[keyPlace]sharedKey
 }
+
+type keyPlace struct{ depth, hops int }
+
+type sharedKey struct {
+	value string
+	made  time.Time
+}
+
+// maxKeys bounds a cache: hops have a bound only where events are relayed.
+const maxKeys = 64
 
 // maxDepth is how deep calls of functions by functions are told apart; deeper ones count as this deep.
 const maxDepth = 3
@@ -235,14 +242,20 @@ func depthBelow(c *Call) int { return min(c.Caller.Depth+1, maxDepth) }
 
 const keySharing = 5 * time.Second
 
-func (k *keyCache) get(signer *auth.Signer, f *flint.Function, depth int) string {
+func (k *keyCache) get(signer *auth.Signer, f *flint.Function, depth, hops int) string {
 	now := time.Now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	shared := &k.depths[depth]
+	place := keyPlace{depth, hops}
+	shared := k.known[place]
 	if shared.value == "" || now.Sub(shared.made) > keySharing {
-		shared.value = signer.FunctionKey(f.Project, f.Scopes, depth, f.Timeout+time.Minute+keySharing)
-		shared.made = now
+		shared = sharedKey{signer.FunctionKey(f.Project, f.Scopes, depth, hops, f.Timeout+time.Minute+keySharing), now}
+		if k.known == nil {
+			k.known = map[keyPlace]sharedKey{}
+		} else if len(k.known) >= maxKeys {
+			clear(k.known)
+		}
+		k.known[place] = shared
 	}
 	return shared.value
 }

@@ -270,7 +270,7 @@ func (p *Proxy) identify(r *http.Request, call *invoke.Call) error {
 	if err := who.Authorize(r.Host, "executions.write", "execution.write"); err != nil {
 		return err
 	}
-	call.Caller = invoke.Caller{Privileged: who.Privileged(), Roles: who.Roles, User: who.UserID, UserJWT: who.UserJWT, Depth: who.Depth}
+	call.Caller = invoke.Caller{Privileged: who.Privileged(), Roles: who.Roles, User: who.UserID, UserJWT: who.UserJWT, Depth: who.Depth, Hops: who.Hops}
 	call.Identified = true
 	return nil
 }

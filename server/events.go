@@ -27,6 +27,8 @@ func eventModel(noun any, vars []*flint.Variable) ([]byte, error) {
 		model = wire.NewVariable(v)
 	case *flint.Rule:
 		model = wire.NewRule(v, newest)
+	case *flint.Webhook:
+		model = wire.NewWebhook(v, false)
 	default:
 		return nil, fmt.Errorf("no model of a %T", noun)
 	}

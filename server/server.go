@@ -31,6 +31,7 @@ import (
 	"flint/api/project"
 	"flint/api/scaling"
 	"flint/api/schedules"
+	"flint/api/webhooks"
 	"flint/auth"
 	blobfs "flint/blob/fs"
 	"flint/build"
@@ -141,6 +142,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		return err
 	}
 	explainer := explain.New(explain.Config{Store: db, Pool: pool, Concurrency: c.CallConcurrency})
+	relay, deliverer := triggers(c, db, invoker, feed, logger, registry, node)
 	rules := ruleService(c, db, logger)
 	rest := api.New(
 		api.Config{
@@ -158,6 +160,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		apiexplain.New(explainer).Routes(),
 		delivery.New(delivery.Config{Store: db, Cancel: invoker.Cancel, Redrive: invoker.Redrive}).Routes(),
 		schedules.New(schedules.Config{Store: db}).Routes(),
+		webhooks.New(webhooks.Config{Store: db, Check: receivers(c)}).Routes(),
 		health.New(health.Config{Check: func(ctx context.Context) error { _, err := db.Projects(ctx); return err }}).Routes(),
 	)
 	front := proxy.New(proxy.Config{
@@ -170,7 +173,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	if err := bootstrap(ctx, db, c, logger); err != nil {
 		return err
 	}
-	if err := errors.Join(invoker.Settle(ctx), builder.Settle(ctx)); err != nil {
+	if err := errors.Join(invoker.Settle(ctx), builder.Settle(ctx), deliverer.Settle(ctx)); err != nil {
 		return err
 	}
 	services := []runner.Service{
@@ -210,6 +213,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		},
 		[]runner.Service{
 			{Name: "queued calls", Run: invoker.Work}, {Name: "changes", Run: invoker.Follow}, {Name: "builds", Run: builder.Work}, {Name: "uploads", Run: uploads.Work}, {Name: "domains", Run: rules.Watch},
+			{Name: "triggers", Run: relay.Run}, {Name: "webhooks", Run: deliverer.Run},
 		},
 		[]runner.Service{
 			{Name: "schedules", Run: scheduler.Run},

@@ -31,7 +31,9 @@ func (s *Store) DeleteProject(ctx context.Context, id flint.ProjectID) error {
 		}
 		for _, query := range []string{
 			"delete from rules where project = $1", "delete from variables where project = $1", "delete from project_keys where project = $1",
-			"delete from events where project = $1", "delete from projects where id = $1",
+			"delete from events where project = $1",
+			"delete from webhook_deliveries where webhook in (select uid from webhooks where project = $1)", "delete from webhooks where project = $1",
+			"delete from projects where id = $1",
 		} {
 			if err := t.exec(ctx, query, string(id)); err != nil {
 				return err

@@ -25,6 +25,8 @@ type QueuedCall struct {
 	Headers                 []flint.Header
 	Body                    []byte
 	User, UserJWT, ClientIP string
+	Event                   string // the name by which it was triggered
+	Hops                    int    // how many triggers led to it in turn
 
 	OrderKey       string // calls of one function with the same key are made one at a time, in the order of acceptance
 	IdempotencyKey string // a second call of the function with the same key is the first one
@@ -143,9 +145,9 @@ func (s *Store) enqueue(ctx context.Context, t *tx, e *flint.Execution, row exec
 		values ($1, $2, $3, '', 0, 0, $4, $5, $6, $7)`, string(e.ID), owner, millis(due), millis(expires), c.OrderKey, place, parked); err != nil {
 		return err
 	}
-	if err := t.exec(ctx, `insert into call_requests (id, method, path, headers, body, user_id, user_jwt, client_ip)
-		values ($1, $2, $3, $4, $5, $6, $7, $8)`, string(e.ID), c.Method, c.Path, string(headers), body, c.User,
-		s.sealed(c.UserJWT, "call", string(e.ID)), c.ClientIP); err != nil {
+	if err := t.exec(ctx, `insert into call_requests (id, method, path, headers, body, user_id, user_jwt, client_ip, event, hops)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`, string(e.ID), c.Method, c.Path, string(headers), body, c.User,
+		s.sealed(c.UserJWT, "call", string(e.ID)), c.ClientIP, c.Event, c.Hops); err != nil {
 		return err
 	}
 	if e.Trigger != flint.TriggerHTTP && e.Status != flint.ExecutionScheduled {
@@ -304,10 +306,10 @@ func (s *Store) readCall(ctx context.Context, t *tx, id flint.ExecutionID, c *Qu
 	var headers []byte
 	var jwt string
 	var expires int64
-	found, err := t.one(ctx, `select t.method, t.path, t.headers, t.body, t.user_id, t.user_jwt, t.client_ip, c.order_key, c.expires_at
+	found, err := t.one(ctx, `select t.method, t.path, t.headers, t.body, t.user_id, t.user_jwt, t.client_ip, t.event, t.hops, c.order_key, c.expires_at
 		from call_requests t join calls c on c.id = t.id where t.id = $1`, []any{string(id)},
 		func(r scanner) error {
-			return r.Scan(&c.Method, &c.Path, &headers, &c.Body, &c.User, &jwt, &c.ClientIP, &c.OrderKey, &expires)
+			return r.Scan(&c.Method, &c.Path, &headers, &c.Body, &c.User, &jwt, &c.ClientIP, &c.Event, &c.Hops, &c.OrderKey, &expires)
 		})
 	if err != nil {
 		return err

@@ -16,7 +16,7 @@ const maxDeadLetters = 10_000
 // bury keeps a call that failed for good.
 func (t *tx) bury(ctx context.Context, q *callRow, e *flint.Execution, outcome flint.Outcome, at time.Time) error {
 	if err := t.exec(ctx, `insert into dead_letters (id, owner, died_at, accepted_at, outcome, status_code, tries, error, trigger, method, path, headers, body,
-		user_id, client_ip, order_key) select r.id, $1, $2, $3, $4, $5, $6, $7, $8, r.method, r.path, r.headers, r.body, r.user_id, r.client_ip, $9
+		user_id, client_ip, event, hops, order_key) select r.id, $1, $2, $3, $4, $5, $6, $7, $8, r.method, r.path, r.headers, r.body, r.user_id, r.client_ip, r.event, r.hops, $9
 		from call_requests r where r.id = $10`, q.owner, millis(at), millis(e.CreatedAt), string(outcome), int64(e.StatusCode), q.tries+1, endOf(e.Errors),
 		string(e.Trigger), q.orderKey, string(q.id)); err != nil {
 		return err
@@ -26,7 +26,7 @@ func (t *tx) bury(ctx context.Context, q *callRow, e *flint.Execution, outcome f
 }
 
 const deadLetterColumns = `t.id, t.died_at, t.accepted_at, t.outcome, t.status_code, t.tries, t.error, t.trigger, t.method, t.path, t.headers, t.body,
-	t.user_id, t.client_ip, t.order_key, f.id`
+	t.user_id, t.client_ip, t.event, t.hops, t.order_key, f.id`
 
 func deadLetterRow(project flint.ProjectID) func(scanner) (*flint.DeadLetter, error) {
 	return func(r scanner) (*flint.DeadLetter, error) {
@@ -34,7 +34,7 @@ func deadLetterRow(project flint.ProjectID) func(scanner) (*flint.DeadLetter, er
 		var died, accepted int64
 		var headers []byte
 		if err := r.Scan(&d.ID, &died, &accepted, &d.Outcome, &d.StatusCode, &d.Tries, &d.Error, &d.Trigger, &d.Method, &d.Path, &headers, &d.Body,
-			&d.User, &d.ClientIP, &d.OrderKey, &d.Function); err != nil {
+			&d.User, &d.ClientIP, &d.Event, &d.Hops, &d.OrderKey, &d.Function); err != nil {
 			return nil, err
 		}
 		d.DiedAt, d.AcceptedAt = instant(died), instant(accepted)

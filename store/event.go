@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -34,8 +35,9 @@ func (s *Store) emit(ctx context.Context, t *tx, project flint.ProjectID, noun a
 		payload = string(b)
 	}
 	t.event = max(t.event+1, time.Now().UnixMicro())
-	return t.exec(ctx, "insert into events (seq, project, pattern, ids, payload) values ($1, $2, $3, $4, $5)",
-		t.event, string(project), pattern, strings.Join(ids, "\n"), payload)
+	t.emitted = true
+	return t.exec(ctx, "insert into events (seq, project, pattern, ids, payload, user_id, hops) values ($1, $2, $3, $4, $5, $6, $7)",
+		t.event, string(project), pattern, strings.Join(ids, "\n"), payload, t.actor.User, t.actor.Hops)
 }
 
 func (s *Store) functionEvent(ctx context.Context, t *tx, f *flint.Function, action string) error {
@@ -69,16 +71,17 @@ func (s *Store) ruleEvent(ctx context.Context, t *tx, r *flint.Rule, action stri
 	return s.emit(ctx, t, r.Project, r, "rules.[ruleId]."+action, string(r.ID))
 }
 
-// lastEvent reads the number that the writer goes on from.
-const lastEvent = "select coalesce(max(seq), 0) from events"
+// lastEvent reads the number that the writer goes on from. All events up to the cursor may be gone: what the relay has
+// passed is not given again.
+const lastEvent = "select coalesce(max(seq), 0) from (select max(seq) as seq from events union all select max(seq) from event_cursors) t"
 
 // Events returns the oldest events after the one with that number, or the oldest of all for 0.
 func (s *Store) Events(ctx context.Context, after int64, limit int) ([]*flint.Event, error) {
 	var all []*flint.Event
-	err := s.each(ctx, "select seq, project, pattern, ids, payload from events where seq > $1 order by seq limit $2", []any{after, limit}, func(r scanner) error {
+	err := s.each(ctx, "select seq, project, pattern, ids, payload, user_id, hops from events where seq > $1 order by seq limit $2", []any{after, limit}, func(r scanner) error {
 		var e flint.Event
 		var ids string
-		if err := r.Scan(&e.Seq, &e.Project, &e.Pattern, &ids, &e.Payload); err != nil {
+		if err := r.Scan(&e.Seq, &e.Project, &e.Pattern, &ids, &e.Payload, &e.User, &e.Hops); err != nil {
 			return err
 		}
 		e.CreatedAt, e.IDs = time.UnixMicro(e.Seq).UTC(), strings.Split(ids, "\n")
@@ -88,10 +91,36 @@ func (s *Store) Events(ctx context.Context, after int64, limit int) ([]*flint.Ev
 	return all, err
 }
 
+// EventsWritten is rung after commits with events. One hears it: who relays them.
+func (s *Store) EventsWritten() <-chan struct{} { return s.writer.events }
+
+// EventPayload returns what an event carries. That of an execution that has ended is read and written now; nothing when
+// the execution has been deleted meanwhile.
+func (s *Store) EventPayload(ctx context.Context, e *flint.Event) ([]byte, error) {
+	if len(e.Payload) > 0 || s.config.Model == nil {
+		return e.Payload, nil
+	}
+	if len(e.IDs) != 2 || !strings.HasPrefix(e.Pattern, "functions.[functionId].executions.[executionId]") {
+		return nil, fmt.Errorf("event %d, %s, says nothing of what it happened to", e.Seq, e.Pattern)
+	}
+	x, err := s.Execution(ctx, e.Project, flint.FunctionID(e.IDs[0]), flint.ExecutionID(e.IDs[1]))
+	if errors.Is(err, flint.ErrExecutionNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.config.Model(x, nil)
+}
+
+// relayed bounds what may be removed of the events: those that have had their effects.
+const relayed = "seq <= (select seq from event_cursors where name = 'relay')"
+
 // PruneEvents removes up to limit events that happened before a time, oldest first, and returns how many it removed.
+// Events that were not relayed stay.
 func (s *Store) PruneEvents(ctx context.Context, before time.Time, limit int) (n int, err error) {
 	err = s.write(ctx, func(ctx context.Context, t *tx) (err error) {
-		n, err = t.count(ctx, "delete from events where seq in (select seq from events where seq < $1 order by seq limit $2)",
+		n, err = t.count(ctx, "delete from events where seq in (select seq from events where seq < $1 and "+relayed+" order by seq limit $2)",
 			before.UnixMicro(), limit)
 		return err
 	})
@@ -99,10 +128,11 @@ func (s *Store) PruneEvents(ctx context.Context, before time.Time, limit int) (n
 }
 
 // KeepEvents removes the oldest events until at most keep are left, up to limit at once, and returns how many it removed.
+// Events that were not relayed stay.
 func (s *Store) KeepEvents(ctx context.Context, keep, limit int) (n int, err error) {
 	err = s.write(ctx, func(ctx context.Context, t *tx) (err error) {
 		n, err = t.count(ctx, `delete from events where seq in (select seq from events where seq <= (select seq from events order by seq desc limit 1 offset $1)
-			order by seq limit $2)`, keep, limit)
+			and `+relayed+` order by seq limit $2)`, keep, limit)
 		return err
 	})
 	return n, err

@@ -112,6 +112,15 @@ func TestEvents(t *testing.T) {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
 
+	for _, prune := range []func() (int, error){
+		func() (int, error) { return s.KeepEvents(ctx, 5, 10) },
+		func() (int, error) { return s.PruneEvents(ctx, time.Now().Add(time.Hour), 10) },
+	} {
+		if n, err := prune(); n != 0 || err != nil {
+			t.Errorf("%d events that were not relayed are removed, %v", n, err)
+		}
+	}
+	must(t, s.Relay(ctx, &Effects{Upto: last}))
 	if n, err := s.KeepEvents(ctx, 5, 10); n != 10 || err != nil {
 		t.Errorf("KeepEvents() = %d, %v, want as many as it may", n, err)
 	}

@@ -29,9 +29,7 @@ func executionRow(project flint.ProjectID, function flint.FunctionID) func(scann
 			return nil, fmt.Errorf("headers of execution %s: %w", e.ID, err)
 		}
 		e.CreatedAt, e.UpdatedAt, e.ScheduledAt = instant(created), instant(updated), instant(scheduled)
-		if permissions != "" {
-			e.Permissions = strings.Split(strings.Trim(permissions, "\n"), "\n")
-		}
+		e.Permissions = unlines(permissions)
 		e.Receipt = decodeReceipt(receipt)
 		return &e, nil
 	}
@@ -43,6 +41,13 @@ func lines(items []string) string {
 		return ""
 	}
 	return "\n" + strings.Join(items, "\n") + "\n"
+}
+
+func unlines(text string) []string {
+	if text == "" {
+		return nil
+	}
+	return strings.Split(strings.Trim(text, "\n"), "\n")
 }
 
 // An execution that began before the last namesake of its function was deleted belongs to that one, and is refused like

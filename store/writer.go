@@ -23,6 +23,7 @@ type job struct {
 	run      func(context.Context, *tx) error
 	single   bool // one statement only: it needs no savepoint
 	durable  bool // must survive the loss of power
+	actor    flint.Actor
 	taken    bool // in a batch, or its caller leads; under the writer's lock
 	err      error
 	panicked any
@@ -50,6 +51,8 @@ type writer struct {
 	written atomic.Int64 // written so far, for the indexes behind the calls
 	behind  pull.Bell    // there are many
 
+	events pull.Bell // there are new ones
+
 	// Only the leader touches these.
 	tx    tx
 	power bool // commits survive the loss of power at the moment
@@ -58,7 +61,7 @@ type writer struct {
 
 func newWriter(db *sql.DB, conn *sql.Conn) *writer {
 	return &writer{
-		db: db, tx: tx{conn: conn, stmts: map[string]*sql.Stmt{}, spans: map[spanKey]span{}}, slots: make(chan struct{}, writeQueue), idle: make(chan struct{}), full: pull.NewBell(), behind: pull.NewBell(),
+		db: db, tx: tx{conn: conn, stmts: map[string]*sql.Stmt{}, spans: map[spanKey]span{}}, slots: make(chan struct{}, writeQueue), idle: make(chan struct{}), full: pull.NewBell(), behind: pull.NewBell(), events: pull.NewBell(),
 		batch: make([]*job, 0, writeBatch),
 	}
 }
@@ -74,6 +77,7 @@ func (w *writer) do(ctx context.Context, j *job) error {
 		return context.Cause(ctx)
 	}
 	defer func() { <-w.slots }()
+	j.actor = flint.ActorOf(ctx) // whoever leads writes for others
 	lead, err := w.join(j)
 	if err != nil {
 		return err
@@ -146,6 +150,10 @@ func (w *writer) lead(ctx context.Context, j *job) {
 
 	w.commit(ctx, w.batch)
 	w.wrote(len(w.batch))
+	if w.tx.emitted {
+		w.tx.emitted = false
+		w.events.Ring()
+	}
 	followers := w.batch[1:]
 	for _, other := range followers {
 		other.wake <- true
@@ -278,6 +286,7 @@ func (w *writer) attempt(ctx context.Context, j *job) {
 // call keeps a panic in one caller's function from ending the leader; do raises it again where it belongs.
 func call(ctx context.Context, j *job, t *tx) (err error) {
 	defer func() { j.panicked = recover() }()
+	t.actor = j.actor
 	return j.run(ctx, t)
 }
 
@@ -286,6 +295,8 @@ type tx struct {
 	conn    *sql.Conn
 	stmts   map[string]*sql.Stmt // by text; all texts are constants, so it is bounded
 	event   int64                // number of the last event
+	emitted bool                 // there are events since the bell was rung
+	actor   flint.Actor          // of the job that runs
 	spans   map[spanKey]span     // that are in the database; some, at most spanCache
 	trouble error                // the database's own, which spoils the whole transaction
 }

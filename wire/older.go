@@ -90,7 +90,7 @@ type list interface {
 // Older returns what a client that expects the shapes of format gets to see instead of a model: the model itself for
 // those of today.
 func Older(model any, format Format) (any, error) {
-	if !format.Before(1, 9, 0) {
+	if !format.Before(1, 9, 1) {
 		return model, nil
 	}
 	switch m := model.(type) {
@@ -199,6 +199,8 @@ func (m *VariableList) rows() (string, []older)   { return "variables", models(m
 func (m *RuntimeList) rows() (string, []older)    { return "runtimes", models(m.Runtimes) }
 func (m *RuleList) rows() (string, []older)       { return "rules", models(m.Rules) }
 
+func (m *WebhookList) rows() (string, []older) { return "webhooks", models(m.Webhooks) }
+
 func models[T older](list []T) []older {
 	all := make([]older, len(list))
 	for i, m := range list {
@@ -259,5 +261,15 @@ func (*Rule) older(f *fields, format Format) {
 		f.drop("type", "trigger", "redirectUrl", "redirectStatusCode", "deploymentId", "deploymentVcsProviderBranch")
 		f.rename("deploymentResourceType", "resourceType")
 		f.rename("deploymentResourceId", "resourceId")
+	}
+}
+
+func (*Webhook) older(f *fields, format Format) {
+	f.rename("tls", "security")
+	f.rename("authUsername", "httpUser")
+	f.rename("authPassword", "httpPass")
+	f.rename("secret", "signatureKey")
+	if format.Before(1, 5, 0) {
+		f.drop("enabled", "logs", "attempts")
 	}
 }

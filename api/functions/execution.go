@@ -50,7 +50,7 @@ func (s *Service) createExecution(ctx context.Context, in *createExecutionIn) (c
 	p := in.Principal
 	call := &invoke.Call{
 		Project: in.project(), Function: in.id(), Trigger: flint.TriggerHTTP,
-		Caller: invoke.Caller{Privileged: p.Privileged(), Roles: p.Roles, User: p.UserID, UserJWT: p.UserJWT, Depth: p.Depth},
+		Caller: invoke.Caller{Privileged: p.Privileged(), Roles: p.Roles, User: p.UserID, UserJWT: p.UserJWT, Depth: p.Depth, Hops: p.Hops},
 		Method: in.Method, Path: in.Path, Headers: lowered(in.Headers), Body: []byte(in.Body), ClientIP: in.ClientIP,
 	}
 	if in.ScheduledAt != nil {

@@ -28,6 +28,7 @@ type Function struct {
 	Timeout      int      `json:"timeout,omitempty"`
 	Scopes       []string `json:"scopes,omitempty"`
 	Schedule     string   `json:"schedule,omitempty"`
+	Events       []string `json:"events,omitempty"`
 	Enabled      bool     `json:"enabled"`
 	Logging      bool     `json:"logging"`
 	Size         string   `json:"runtimeSpecification,omitempty"`

@@ -48,6 +48,8 @@ create table dead_letters (
 	body        bytea not null,
 	user_id     text not null,
 	client_ip   text not null,
+	event       text not null,
+	hops        bigint not null,
 	order_key   text not null
 );
 create index dead_letters_owner on dead_letters (owner, died_at, id);

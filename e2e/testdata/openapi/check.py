@@ -239,15 +239,29 @@ for name in ("proxy.updateRuleStatus", "proxy.updateRuleStatus.1"):
     call(name, {"ruleId": own["$id"]})
 for rule in rules:
     call("proxy.deleteRule", {"ruleId": rule["$id"]})
+
+own = {"projectId": HEADERS["X-Appwrite-Project"]}
+hook = {"name": "Described", "url": "https://example.com/hook", "events": ["rules.*.create", "functions.*"], "enabled": False}
+for end in ("", ".1"):
+    made = {**own, "webhookId": call("webhooks.create" + end, own, {"webhookId": "unique()", **hook})["$id"]}
+    call("webhooks.list" + end, own)
+    call("webhooks.get" + end, made)
+    call("webhooks.update" + end, made, {**hook, "name": "Described again", "tls": True, "authUsername": "me", "authPassword": "secret"})
+    call("webhooks.updateSecret" + end, made, {})
+    if end:
+        call("webhooks.updateSecret.2", made, {})
+    call("webhooks.delete" + end, made)
+call("webhooks.create", params={"webhookId": "unique()", **hook, "url": "http://127.0.0.1"}, want=400)
+
 call("functions.deleteDeployment", third)
 call("functions.delete", f)
 
-unknown = {"functionId": "unknown", "deploymentId": "unknown", "executionId": "unknown", "variableId": "unknown", "ruleId": "unknown", "templateId": "unknown", "buildId": "unknown"}
+unknown = {"functionId": "unknown", "deploymentId": "unknown", "executionId": "unknown", "variableId": "unknown", "ruleId": "unknown", "templateId": "unknown", "buildId": "unknown", "webhookId": "unknown", "projectId": "unknown"}
 for name, (method, path, operation) in operations.items():
     if "{" in path:
         required = operation.get("requestBody", {}).get("required")
         if not required:
-            call(name, unknown, want=404)
+            call(name, unknown, want=401 if "{projectId}" in path else 404)
 
 answers["openapi.get"]["answers"]["200"] = {**document, "paths": {}, "components": {}}  # it cannot be its own example
 with open(os.environ["FLINT_ANSWERS"], "w") as out:
