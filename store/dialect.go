@@ -20,8 +20,8 @@ import (
 	"flint"
 )
 
-// This file, behind.go, rank.go and the schema's files named *.sqlite.sql are the only ones that know which database it is. The
-// rest speaks what SQLite and PostgreSQL share.
+// This file, behind.go, tally.go, gram.go, rank.go and the schema's files named *.sqlite.sql are the only ones that know which database
+// it is. The rest speaks what SQLite and PostgreSQL share.
 
 const (
 	beginText    = "begin immediate"

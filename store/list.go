@@ -61,6 +61,7 @@ type lister[T any] struct {
 	late   *span                          // in which rows were created that changed soon after, if others have to be looked for too
 	recent bool                           // late is about the page alone
 	words  string                         // what the index for searches is asked for
+	known  int                            // the total, if the counters say it; otherwise negative
 	trace  func(query string, args []any) // nil: nobody wants to know
 }
 
@@ -86,20 +87,26 @@ func (r *lister[T]) read(ctx context.Context) ([]T, int, error) {
 	if err := r.changed(ctx); err != nil {
 		return nil, 0, err
 	}
+	if r.known, err = r.tally(ctx); err != nil {
+		return nil, 0, err
+	}
+	rows := []T{}
+	if r.known == 0 {
+		return rows, 0, nil
+	}
 	p, err := r.choose(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
-	total := max(p.total, 0)
+	total := max(p.total, r.known, 0)
 	switch {
 	case r.list.NoTotal:
 		total = 0
-	case p.total < 0:
+	case max(p.total, r.known) < 0:
 		if total, err = r.count(ctx, p.count); err != nil {
 			return nil, 0, err
 		}
 	}
-	rows := []T{}
 	query, args, err := r.page(p.page)
 	if err != nil || query == "" {
 		return rows, total, err
@@ -288,7 +295,7 @@ func (r *lister[T]) from(c *compiler, w way) (string, error) {
 	case w.known != nil:
 		return pathsKnown(c, w.known) + " m cross join " + using(r.noun.from, w.part.index), nil
 	case w.paths:
-		paths, err := r.pathsMeeting(c, w.filter)
+		paths, err := r.pathsMeeting(c, w)
 		return paths + " m cross join " + using(r.noun.from, w.part.index), err
 	case w.part != nil:
 		return using(r.noun.from, w.part.index), nil

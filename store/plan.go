@@ -56,6 +56,8 @@ type way struct {
 	paths  bool     // through the paths that meet the condition of the filter
 	known  []string // these; nil: not read yet
 	more   bool     // there are more than that
+	number int      // of the executions that have these
+	match  string   // what the index of paths is asked for
 }
 
 // plan is how a list is read.
@@ -87,7 +89,7 @@ func (r *lister[T]) choose(ctx context.Context) (plan, error) {
 	if only && ways[0].paths {
 		return r.choosePaths(ctx, ways[0])
 	}
-	if only && r.list.NoTotal {
+	if only && (r.list.NoTotal || r.known >= 0) {
 		w := ways[0]
 		if w.values, err = r.values(ctx, w); err != nil || w.values != nil {
 			return plan{page: w, total: -1}, err
