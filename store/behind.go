@@ -96,8 +96,10 @@ func (s *Store) indexRows(ctx context.Context, least, most int) (more bool, err 
 			on conflict (owner, path) do update set n = execution_paths.n + excluded.n`, upto, last); err != nil {
 			return err
 		}
-		if err := t.exec(ctx, countRows, upto, last); err != nil {
-			return err
+		for _, query := range []string{countRows, countSpans} {
+			if err := t.exec(ctx, query, upto, last); err != nil {
+				return err
+			}
 		}
 		return t.exec(ctx, "update execution_behind set upto = $1", last)
 	})

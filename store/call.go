@@ -191,11 +191,11 @@ func (s *Store) FinishExecution(ctx context.Context, e *flint.Execution, attempt
 		if err := t.exec(ctx, "delete from call_requests where id = $1", string(e.ID)); err != nil {
 			return err
 		}
-		if err := t.exec(ctx, `update executions set updated_at = $2, deployment = $3, status = $4, status_code = $5, duration = $6, headers = $7,
-			logs = $8, errors = $9, receipt = $10 where id = $1`, args...); err != nil {
+		if err := t.cover(ctx, spanOf(e), millis(e.CreatedAt)); err != nil && !isMissingOwner(err) { // the function may be gone
 			return err
 		}
-		if err := t.cover(ctx, spanOf(e), millis(e.CreatedAt)); err != nil && !isMissingOwner(err) { // the function may be gone
+		if err := t.exec(ctx, `update executions set updated_at = $2, deployment = $3, status = $4, status_code = $5, duration = $6, headers = $7,
+			logs = $8, errors = $9, receipt = $10 where id = $1`, args...); err != nil {
 			return err
 		}
 		return s.executionEvent(ctx, t, e, "update")

@@ -76,6 +76,13 @@ func (r *lister[T]) read(ctx context.Context) ([]T, int, error) {
 		return nil, 0, err
 	}
 	var err error
+	rows := []T{}
+	if r.known, err = r.tally(ctx); err != nil {
+		return nil, 0, err
+	}
+	if r.known == 0 {
+		return rows, 0, nil
+	}
 	if r.noun.narrow != nil {
 		if r.list.Filters, err = r.noun.narrow(ctx, r.scope, r.list.Filters); err != nil {
 			return nil, 0, err
@@ -86,13 +93,6 @@ func (r *lister[T]) read(ctx context.Context) ([]T, int, error) {
 	}
 	if err := r.changed(ctx); err != nil {
 		return nil, 0, err
-	}
-	if r.known, err = r.tally(ctx); err != nil {
-		return nil, 0, err
-	}
-	rows := []T{}
-	if r.known == 0 {
-		return rows, 0, nil
 	}
 	p, err := r.choose(ctx)
 	if err != nil {
@@ -211,7 +211,7 @@ func (r *lister[T]) count(ctx context.Context, w way) (n int, err error) {
 		return 0, err
 	}
 	rows := from + " where " + where
-	if w.part == nil && !w.found && !w.prompt && r.list.Search == "" && !slices.ContainsFunc(r.list.Filters, func(q flint.Query) bool { return q.Method != "equal" }) {
+	if w.likely || w.part == nil && !w.found && r.list.Search == "" && !slices.ContainsFunc(r.list.Filters, unlikely) {
 		return r.limited(ctx, c, rows, flint.MaxListTotal)
 	}
 	if w.part != nil && w.part.few && w.filter >= 0 && len(r.list.Filters) > 1 {
@@ -226,6 +226,9 @@ func (r *lister[T]) count(ctx context.Context, w way) (n int, err error) {
 	}
 	return r.sought(ctx, c, rows, flint.MaxListTotal)
 }
+
+// unlikely reports whether a condition is one that may leave few of many rows.
+func unlikely(q flint.Query) bool { return q.Method != "equal" && q.Attribute != "$updatedAt" }
 
 // short reports whether a way goes past so few rows that they are best counted to the end: to be able to stop costs
 // nearly as much as to count.
@@ -299,6 +302,8 @@ func (r *lister[T]) from(c *compiler, w way) (string, error) {
 		return paths + " m cross join " + using(r.noun.from, w.part.index), err
 	case w.part != nil:
 		return using(r.noun.from, w.part.index), nil
+	case w.rows != nil:
+		return rowsKnown(c, w.rows) + " s cross join " + r.noun.found.table, nil
 	case w.found:
 		return r.noun.found.from, nil
 	case w.texts:
@@ -443,6 +448,8 @@ func (r *lister[T]) where(c *compiler, w way, times span, keep func(int) bool) (
 	case r.list.Search == "":
 	case len(r.noun.search) == 0:
 		return "", flint.ErrInvalidQuery.Saying(`Searching by attribute "search" requires a fulltext index.`)
+	case w.rows != nil:
+		parts = append(parts, r.noun.found.join)
 	case w.found:
 		parts = append(parts, r.noun.found.join, r.noun.found.match(c, r.words))
 	case w.texts:

@@ -49,7 +49,9 @@ type way struct {
 	values []any    // read part value by value: each is in order; nil: not possible
 	value  any      // of these, the one that a statement is about
 	found  bool     // through the index for searches
+	rows   []int64  // what that says; nil: not read
 	texts  bool     // through the texts that are searched
+	likely bool     // most of what is gone past is in the list
 	split  bool     // those that changed late apart from the others
 	prompt bool     // without those that changed late
 	ranked bool     // in the order of durations

@@ -19,25 +19,33 @@ const countRows = `insert into execution_counts (owner, status, trigger, method,
 	case when t.duration >= 1 then 1.0 else 0.0 end, count(*) from executions t where t.rowid > $1 and t.rowid <= $2 group by 1, 2, 3, 4, 5, 6, 7
 	on conflict (owner, status, trigger, method, status_code, path, duration) do update set n = execution_counts.n + excluded.n`
 
+// countSpans counts the same rows by their deployments, whose spans were there before them.
+const countSpans = `update execution_spans set n = execution_spans.n + x.n from (select t.owner, t.deployment, count(*) as n from executions t
+	where t.rowid > $1 and t.rowid <= $2 group by 1, 2) x where execution_spans.owner = x.owner and execution_spans.deployment = x.deployment`
+
 // tally returns the total of a list where the counters say it, and otherwise a negative number.
 func (r *lister[T]) tally(ctx context.Context) (int, error) {
 	const unknown = -1
-	if !r.noun.behind || r.list.NoTotal || r.list.Search != "" || r.times != allTimes() {
+	if !r.noun.behind || r.list.NoTotal || r.list.Search != "" {
 		return unknown, nil
 	}
-	exact := true
-	filters := make([]flint.Query, len(r.list.Filters))
-	for i, q := range r.list.Filters {
-		counted, same, ok := countable(q)
-		if !ok {
-			return unknown, nil
-		}
-		filters[i], exact = counted, exact && same
-	}
 	c := r.compiler()
+	filters, exact, ok := []flint.Query{}, true, true
+	for _, q := range r.list.Filters {
+		counted, same, known := countable(q)
+		filters, exact, ok = append(filters, counted), exact && same, ok && known
+	}
+	counts := "execution_counts t where " + r.noun.scope
+	ofDeployments := len(r.list.Filters) == 1 && r.list.Filters[0].Attribute == "deploymentId" && r.list.Filters[0].Method == "equal"
+	if !ofDeployments && !ok {
+		return unknown, nil
+	}
 	alike, err := r.met(c, filters)
 	if err != nil {
 		return unknown, err
+	}
+	if ofDeployments {
+		counts, alike, exact = "execution_spans t where "+r.noun.scope+alike, "", true
 	}
 	later, err := r.met(c, filters)
 	if err != nil {
@@ -46,8 +54,8 @@ func (r *lister[T]) tally(ctx context.Context) (int, error) {
 	most := c.bind(int64(flint.MaxListTotal))
 	query := "select x.n, x.kinds, case when x.n >= " + most + " then 0 when (select coalesce(max(rowid), 0) from executions) - (select upto from execution_behind) > " +
 		c.bind(int64(behindMost)) + " then -1 else (select count(*) from executions t not indexed where t.rowid > (select upto from execution_behind) and " +
-		r.noun.scope + later + ") end from (select coalesce(sum(case when 1 = 1" + alike + " then t.n else 0 end), 0) as n, count(*) as kinds from (select * from execution_counts t where " +
-		r.noun.scope + " limit " + c.bind(int64(tallyKinds+1)) + ") t) x"
+		r.noun.scope + later + ") end from (select coalesce(sum(case when 1 = 1" + alike + " then t.n else 0 end), 0) as n, count(*) as kinds from (select * from " +
+		counts + " limit " + c.bind(int64(tallyKinds+1)) + ") t) x"
 	var n, kinds, more int
 	if err := r.each(ctx, query, c.args, func(s scanner) error { return s.Scan(&n, &kinds, &more) }); err != nil {
 		return unknown, err

@@ -23,6 +23,12 @@ update execution_paths set n = (select count(*) from executions t indexed by exe
 	where t.owner = execution_paths.owner and t.path = execution_paths.path and t.path <> '/' and t.rowid <= (select upto from execution_behind));
 delete from execution_paths where n = 0;
 
+-- And those of a deployment.
+alter table execution_spans add column n bigint not null default 0;
+update execution_spans set n = x.n from (select t.owner, t.deployment, count(*) as n from executions t
+	where t.rowid <= (select upto from execution_behind) group by 1, 2) x
+	where execution_spans.owner = x.owner and execution_spans.deployment = x.deployment;
+
 -- One trigger for all of what is removed: up to where rows have been counted is what its last statement changes.
 drop trigger execution_paths_delete;
 drop trigger execution_behind_delete;
@@ -38,6 +44,8 @@ create trigger execution_behind_delete after delete on executions begin
 	update execution_paths set n = n - 1 where old.path <> '/' and old.rowid <= (select upto from execution_behind)
 		and owner = old.owner and path = old.path;
 	delete from execution_paths where n = 0 and owner = old.owner and path = old.path;
+	update execution_spans set n = n - 1 where old.rowid <= (select upto from execution_behind)
+		and owner = old.owner and deployment = old.deployment;
 	update execution_behind set upto = (select coalesce(max(rowid), 0) from executions)
 		where upto >= old.rowid and not exists (select 1 from executions where rowid > old.rowid);
 end;
@@ -55,4 +63,10 @@ begin
 	insert into execution_counts values (new.owner, new.status, new.trigger, new.method, new.status_code,
 		case new.path when '/' then '/' else '' end, case when new.duration >= 1 then 1.0 else 0.0 end, 1)
 		on conflict (owner, status, trigger, method, status_code, path, duration) do update set n = execution_counts.n + 1;
+end;
+create trigger execution_spans_update after update of deployment on executions
+	when old.deployment <> new.deployment and old.rowid <= (select upto from execution_behind)
+begin
+	update execution_spans set n = n - 1 where owner = old.owner and deployment = old.deployment;
+	update execution_spans set n = n + 1 where owner = new.owner and deployment = new.deployment;
 end;
