@@ -211,7 +211,7 @@ func (r *lister[T]) count(ctx context.Context, w way) (n int, err error) {
 		return 0, err
 	}
 	rows := from + " where " + where
-	if w.likely || w.part == nil && !w.found && r.list.Search == "" && !slices.ContainsFunc(r.list.Filters, unlikely) {
+	if w.likely || w.part == nil && !w.found && r.list.Search == "" && !w.prompt && !slices.ContainsFunc(r.list.Filters, func(q flint.Query) bool { return q.Method != "equal" }) {
 		return r.limited(ctx, c, rows, flint.MaxListTotal)
 	}
 	if w.part != nil && w.part.few && w.filter >= 0 && len(r.list.Filters) > 1 {
@@ -226,9 +226,6 @@ func (r *lister[T]) count(ctx context.Context, w way) (n int, err error) {
 	}
 	return r.sought(ctx, c, rows, flint.MaxListTotal)
 }
-
-// unlikely reports whether a condition is one that may leave few of many rows.
-func unlikely(q flint.Query) bool { return q.Method != "equal" && q.Attribute != "$updatedAt" }
 
 // short reports whether a way goes past so few rows that they are best counted to the end: to be able to stop costs
 // nearly as much as to count.
