@@ -142,7 +142,7 @@ func (r *lister[T]) near(ctx context.Context) (bool, error) {
 }
 
 // rankTerms are the places of a row in the two directions.
-const rankTerms = "rank(t.owner, t.duration, t.created_at, t.id, 0) || ' ' || rank(t.owner, t.duration, t.created_at, t.id, 1)"
+const rankTerms = "rank(t.owner, t.duration, t.created_at, t.id, 2)"
 
 // rankedRow is what the numbers of rankedKeys are.
 const rankedRow = "t.rowid"

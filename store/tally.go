@@ -16,11 +16,11 @@ const tallyKinds = 1024
 // countRows counts the rows whose numbers are above one and up to another.
 const countRows = `insert into execution_counts (owner, status, trigger, method, status_code, path, duration, n)
 	select t.owner, t.status, t.trigger, t.method, t.status_code, case t.path when '/' then '/' else '' end,
-	case when t.duration >= 1 then 1.0 else 0.0 end, count(*) from executions t where t.rowid > $1 and t.rowid <= $2 group by 1, 2, 3, 4, 5, 6, 7
+	case when t.duration >= 1 then 1.0 else 0.0 end, count(*) from executions t not indexed where t.rowid > $1 and t.rowid <= $2 group by 1, 2, 3, 4, 5, 6, 7
 	on conflict (owner, status, trigger, method, status_code, path, duration) do update set n = execution_counts.n + excluded.n`
 
 // countSpans counts the same rows by their deployments, whose spans were there before them.
-const countSpans = `update execution_spans set n = execution_spans.n + x.n from (select t.owner, t.deployment, count(*) as n from executions t
+const countSpans = `update execution_spans set n = execution_spans.n + x.n from (select t.owner, t.deployment, count(*) as n from executions t not indexed
 	where t.rowid > $1 and t.rowid <= $2 group by 1, 2) x where execution_spans.owner = x.owner and execution_spans.deployment = x.deployment`
 
 // tally returns the total of a list where the counters say it, and otherwise a negative number.
