@@ -81,6 +81,16 @@ func TestIndexesBehindFollowTheRows(t *testing.T) {
 	checkBehind(t, s.Store, "after additions")
 	some(3)
 	checkBehind(t, s.Store, "some additions indexed")
+	e := sample("x", s.f) // of a kind and a path that have been counted
+	e.CreatedAt, e.RequestPath = time.UnixMilli(1_800_000_000_000), "/new/0"
+	must(t, s.AppendExecution(ctx, e))
+	must(t, s.write(ctx, func(ctx context.Context, t *tx) error {
+		return errors.Join(t.exec(ctx, "update executions set status = 'failed', deployment = 'other' where id = 'x'"),
+			t.exec(ctx, "update executions set status = 'completed' where id = 'x'"))
+	}))
+	checkBehind(t, s.Store, "one changed that has not been indexed")
+	must(t, s.write(ctx, func(ctx context.Context, t *tx) error { return t.exec(ctx, "delete from executions where id = 'x'") }))
+	checkBehind(t, s.Store, "one removed that has not been indexed")
 	s.indexAll(t)
 	checkBehind(t, s.Store, "all additions indexed")
 

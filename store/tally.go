@@ -10,8 +10,10 @@ import (
 // The goroutine of the indexes behind the calls also counts executions: for each function those that are alike in what conditions look
 // at. The total of a list is then the sum of a few numbers. See schema/0010_counts.sqlite.sql.
 
-// tallyKinds is how many numbers are added up. A function whose executions differ more is counted as if there were none.
-const tallyKinds = 1024
+const (
+	tallyKinds = 1024 // numbers that are added up: a function whose executions differ more is counted as if there were none
+	tallyLater = 1024 // rows that are looked at one by one, whosever they are
+)
 
 // countRows counts the rows whose numbers are above one and up to another.
 const countRows = `insert into execution_counts (owner, status, trigger, method, status_code, path, duration, n)
@@ -23,45 +25,67 @@ const countRows = `insert into execution_counts (owner, status, trigger, method,
 const countSpans = `update execution_spans set n = execution_spans.n + x.n from (select t.owner, t.deployment, count(*) as n from executions t not indexed
 	where t.rowid > $1 and t.rowid <= $2 group by 1, 2) x where execution_spans.owner = x.owner and execution_spans.deployment = x.deployment`
 
+// tallied is what the counters are asked for a list.
+type tallied struct {
+	from    string
+	only    []flint.Query // which of these count; nil: they are found by the filters
+	filters []flint.Query // which of the rows count that have not been counted
+	exact   bool          // what counts is the list; otherwise it is a part of it
+}
+
+// askable returns what the counters can be asked for a list.
+func (r *lister[T]) askable() (a tallied, ok bool) {
+	if !r.noun.behind || r.list.NoTotal || r.list.Search != "" {
+		return a, false
+	}
+	if f := r.list.Filters; len(f) == 1 && f[0].Attribute == "deploymentId" && f[0].Method == "equal" {
+		return tallied{from: "execution_spans", filters: f, exact: true}, true
+	}
+	a = tallied{from: "execution_counts", filters: []flint.Query{}, exact: true}
+	for _, q := range r.list.Filters {
+		counted, same, ok := countable(q)
+		if !ok {
+			return a, false
+		}
+		a.filters, a.exact = append(a.filters, counted), a.exact && same
+	}
+	a.only = a.filters
+	return a, true
+}
+
 // tally returns the total of a list where the counters say it, and otherwise a negative number.
 func (r *lister[T]) tally(ctx context.Context) (int, error) {
 	const unknown = -1
-	if !r.noun.behind || r.list.NoTotal || r.list.Search != "" {
+	a, ok := r.askable()
+	if !ok {
 		return unknown, nil
 	}
 	c := r.compiler()
-	filters, exact, ok := []flint.Query{}, true, true
-	for _, q := range r.list.Filters {
-		counted, same, known := countable(q)
-		filters, exact, ok = append(filters, counted), exact && same, ok && known
-	}
-	counts := "execution_counts t where " + r.noun.scope
-	ofDeployments := len(r.list.Filters) == 1 && r.list.Filters[0].Attribute == "deploymentId" && r.list.Filters[0].Method == "equal"
-	if !ofDeployments && !ok {
-		return unknown, nil
-	}
-	alike, err := r.met(c, filters)
+	which, err := r.met(c, a.only)
 	if err != nil {
 		return unknown, err
 	}
-	if ofDeployments {
-		counts, alike, exact = "execution_spans t where "+r.noun.scope+alike, "", true
+	within := ""
+	if a.only == nil {
+		if within, err = r.met(c, a.filters); err != nil {
+			return unknown, err
+		}
 	}
-	later, err := r.met(c, filters)
+	later, err := r.met(c, a.filters)
 	if err != nil {
 		return unknown, err
 	}
-	most := c.bind(int64(flint.MaxListTotal))
-	query := "select x.n, x.kinds, case when x.n >= " + most + " then 0 when (select coalesce(max(rowid), 0) from executions) - (select upto from execution_behind) > " +
-		c.bind(int64(behindMost)) + " then -1 else (select count(*) from executions t not indexed where t.rowid > (select upto from execution_behind) and " +
-		r.noun.scope + later + ") end from (select coalesce(sum(case when 1 = 1" + alike + " then t.n else 0 end), 0) as n, count(*) as kinds from (select * from " +
-		counts + " limit " + c.bind(int64(tallyKinds+1)) + ") t) x"
+	query := "select x.n, x.kinds, case when x.n >= " + c.bind(int64(flint.MaxListTotal)) + " then 0" +
+		" when (select coalesce(max(rowid), 0) from executions) - (select upto from execution_behind) > " + c.bind(int64(tallyLater)) + " then -1" +
+		" else (select count(*) from executions t not indexed where t.rowid > (select upto from execution_behind) and " + r.noun.scope + later + ") end" +
+		" from (select coalesce(sum(case when 1 = 1" + which + " then t.n else 0 end), 0) as n, count(*) as kinds" +
+		" from (select * from " + a.from + " t where " + r.noun.scope + within + " limit " + c.bind(int64(tallyKinds+1)) + ") t) x"
 	var n, kinds, more int
 	if err := r.each(ctx, query, c.args, func(s scanner) error { return s.Scan(&n, &kinds, &more) }); err != nil {
 		return unknown, err
 	}
 	n = min(n+more, flint.MaxListTotal)
-	if kinds > tallyKinds || more < 0 || !exact && n < flint.MaxListTotal {
+	if kinds > tallyKinds || more < 0 || !a.exact && n < flint.MaxListTotal {
 		return unknown, nil
 	}
 	return n, nil
