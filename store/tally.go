@@ -78,8 +78,8 @@ func (r *lister[T]) tally(ctx context.Context) (int, error) {
 	query := "select x.n, x.kinds, case when x.n >= " + c.bind(int64(flint.MaxListTotal)) + " then 0" +
 		" when (select coalesce(max(rowid), 0) from executions) - (select upto from execution_behind) > " + c.bind(int64(tallyLater)) + " then -1" +
 		" else (select count(*) from executions t not indexed where t.rowid > (select upto from execution_behind) and " + r.noun.scope + later + ") end" +
-		" from (select coalesce(sum(case when 1 = 1" + which + " then t.n else 0 end), 0) as n, count(*) as kinds" +
-		" from (select * from " + a.from + " t where " + r.noun.scope + within + " limit " + c.bind(int64(tallyKinds+1)) + ") t) x"
+		" from (select coalesce(sum(y.n), 0) as n, count(*) as kinds from (select case when 1 = 1" + which + " then t.n else 0 end as n" +
+		" from " + a.from + " t where " + r.noun.scope + within + " limit " + c.bind(int64(tallyKinds+1)) + ") y) x"
 	var n, kinds, more int
 	if err := r.each(ctx, query, c.args, func(s scanner) error { return s.Scan(&n, &kinds, &more) }); err != nil {
 		return unknown, err

@@ -146,7 +146,12 @@ func TestTotalsAreNotCounted(t *testing.T) {
 		where("requestPath", "contains", "order"),
 	} {
 		r := s.executionLister("p", "f", flint.List{Filters: f, Orders: by("$createdAt", true)})
-		r.trace = func(query string, _ []any) {
+		r.trace = func(query string, args []any) {
+			for _, step := range s.plan(t, query, args) {
+				if fullScan(step) {
+					t.Errorf("%v: %s\n%s", f, step, query)
+				}
+			}
 			if strings.HasPrefix(query, "select count(*)") {
 				t.Errorf("%v is counted: %s", f, query)
 			}
