@@ -144,6 +144,10 @@ func (s *Store) final(ctx context.Context, t *tx, q *callRow, e *flint.Execution
 	if err := dropCall(ctx, t, q.id); err != nil {
 		return err
 	}
+	e.Project, e.Function = q.project, q.function
+	if err := t.cover(ctx, spanOf(e), millis(e.CreatedAt)); err != nil && !isMissingOwner(err) { // first: its rows are counted there; the function may be gone
+		return err
+	}
 	n, err := t.count(ctx, `update executions set updated_at = $2, deployment = $3, status = $4, status_code = $5, duration = $6, headers = $7,
 		logs = $8, errors = $9, receipt = $10 where id = $1`,
 		string(q.id), millis(at), string(e.Deployment), string(e.Status), int64(e.StatusCode), e.Duration,
@@ -155,10 +159,6 @@ func (s *Store) final(ctx context.Context, t *tx, q *callRow, e *flint.Execution
 		if err := t.keepAnswer(ctx, q.id, end); err != nil {
 			return err
 		}
-	}
-	e.Project, e.Function = q.project, q.function
-	if err := t.cover(ctx, spanOf(e), millis(e.CreatedAt)); err != nil && !isMissingOwner(err) { // the function may be gone
-		return err
 	}
 	return s.executionEvent(ctx, t, e, "update")
 }

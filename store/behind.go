@@ -5,11 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"log/slog"
-	"strings"
 	"time"
-	"unicode/utf8"
-
-	"flint"
 )
 
 // An index in an order that is not that of the calls takes each row at another place, which costs a call as much as all
@@ -95,9 +91,15 @@ func (s *Store) indexRows(ctx context.Context, least, most int) (more bool, err 
 			upto, last); err != nil {
 			return err
 		}
-		if err := t.exec(ctx, `insert into execution_paths (owner, path) select distinct t.owner, t.path from executions t
-			where t.rowid > $1 and t.rowid <= $2 and t.path <> '/' on conflict do nothing`, upto, last); err != nil {
+		if err := t.exec(ctx, `insert into execution_paths (owner, path, n) select t.owner, t.path, count(*) from executions t
+			where t.rowid > $1 and t.rowid <= $2 and t.path <> '/' group by t.owner, t.path
+			on conflict (owner, path) do update set n = execution_paths.n + excluded.n`, upto, last); err != nil {
 			return err
+		}
+		for _, query := range []string{countRows, countSpans} {
+			if err := t.exec(ctx, query, upto, last); err != nil {
+				return err
+			}
 		}
 		return t.exec(ctx, "update execution_behind set upto = $1", last)
 	})
@@ -140,7 +142,7 @@ func (r *lister[T]) near(ctx context.Context) (bool, error) {
 }
 
 // rankTerms are the places of a row in the two directions.
-const rankTerms = "rank(t.owner, t.duration, t.created_at, t.id, 0) || ' ' || rank(t.owner, t.duration, t.created_at, t.id, 1)"
+const rankTerms = "rank(t.owner, t.duration, t.created_at, t.id, 2)"
 
 // rankedRow is what the numbers of rankedKeys are.
 const rankedRow = "t.rowid"
@@ -165,14 +167,28 @@ func rankedKeys(c *compiler, scope string, down bool, start []any) string {
 }
 
 // pathsMeeting compiles the paths that meet a condition.
-func pathsMeeting(c *compiler, scope, condition, match string) string {
+func pathsMeeting(scope, condition, match string) string {
+	return "(select t.path from " + pathsIndexed(scope, condition, match) +
+		" union all select * from (select distinct t.path from " + pathsLater(scope, condition) +
+		" and not exists (select 1 from execution_paths q where q.owner = t.owner and q.path = t.path)) new)"
+}
+
+// pathsCounted compiles the paths that meet a condition, and how many executions have each. A path may be there twice.
+func pathsCounted(scope, condition, match string) string {
+	return "(select t.path, t.n from " + pathsIndexed(scope, condition, match) +
+		" union all select * from (select t.path, count(*) as n from " + pathsLater(scope, condition) + " group by t.path) new)"
+}
+
+func pathsIndexed(scope, condition, match string) string {
 	known := "execution_paths t where "
 	if match != "" {
-		known = "path_search s cross join execution_paths t where s.path_search match " + ownerPhrase + " || ' AND (' || " + c.bind(match) + " || ')' and t.id = s.rowid and "
+		known = "path_search s cross join execution_paths t where s.path_search match " + ownerPhrase + " || ' AND (' || " + match + " || ')' and t.id = s.rowid and "
 	}
-	return "(select t.path from " + known + scope + " and " + condition +
-		" union all select * from (select distinct t.path from executions t not indexed where t.rowid > (select upto from execution_behind) and " + scope +
-		" and t.path <> '/' and " + condition + " and not exists (select 1 from execution_paths q where q.owner = t.owner and q.path = t.path)) new)"
+	return known + scope + " and " + condition
+}
+
+func pathsLater(scope, condition string) string {
+	return "executions t not indexed where t.rowid > (select upto from execution_behind) and " + scope + " and t.path <> '/' and " + condition
 }
 
 // pathsKnown compiles paths that have been read.
@@ -189,33 +205,3 @@ const (
 	ownerUID    = "(select f.uid from functions f where f.project = $1 and f.id = $2)"
 	ownerPhrase = `(select '"' || char(57344 + f.uid % 6400, 57344 + f.uid / 6400 % 6400, 57344 + f.uid / 40960000 % 6400) || '"' from functions f where f.project = $1 and f.id = $2)`
 )
-
-// pathMatch returns what the index of paths is asked for a condition: every three characters of its values. It is empty where a
-// condition does not say three.
-func pathMatch(q flint.Query) string {
-	join := " OR "
-	switch q.Method {
-	case "contains", "containsAny", "startsWith", "endsWith":
-	case "containsAll":
-		join = " AND "
-	default:
-		return ""
-	}
-	var all []string
-	for _, v := range q.Values {
-		text, _ := v.(string)
-		if !searchable(text) || utf8.RuneCountInString(text) < searchLeast {
-			if q.Method == "containsAll" {
-				continue // the other values say enough
-			}
-			return ""
-		}
-		runes := []rune(lower(text))
-		var parts []string
-		for i := 0; i+searchLeast <= len(runes) && len(parts) < fewValues; i++ {
-			parts = append(parts, phrase(string(runes[i:i+searchLeast])))
-		}
-		all = append(all, "("+strings.Join(parts, " AND ")+")")
-	}
-	return strings.Join(all, join)
-}

@@ -32,9 +32,16 @@ func behindState(t *testing.T, s *Store) (got, want []string) {
 	want = read(`select x from (select rank(t.owner, t.duration, t.created_at, t.id, 0) || ' ' || t.rowid as x, t.rowid as n from executions t where ` + taken +
 		` union all select rank(t.owner, t.duration, t.created_at, t.id, 1) || ' ' || t.rowid, t.rowid from executions t where ` + taken +
 		`) where n not in (select row from execution_again) order by x`)
-	got = append(got, read("select p.owner || ' ' || p.path from execution_paths p where p.id in (select id from path_search_docsize) order by p.owner, p.path")...)
-	want = append(want, read("select distinct t.owner || ' ' || t.path from executions t where t.path <> '/' and ("+taken+
-		" or exists (select 1 from execution_paths p where p.owner = t.owner and p.path = t.path)) order by t.owner, t.path")...)
+	got = append(got, read("select p.owner || ' ' || p.path || ' ' || p.n from execution_paths p where p.id in (select id from path_search_docsize) order by p.owner, p.path")...)
+	want = append(want, read("select t.owner || ' ' || t.path || ' ' || count(*) from executions t where t.path <> '/' and "+taken+
+		" group by t.owner, t.path order by t.owner, t.path")...)
+	got = append(got, read("select c.owner || ' ' || c.status || ' ' || c.trigger || ' ' || c.method || ' ' || c.status_code || ' ' || c.path || ' ' || c.duration || ' ' || c.n as x"+
+		" from execution_counts c order by x")...)
+	want = append(want, read("select t.owner || ' ' || t.status || ' ' || t.trigger || ' ' || t.method || ' ' || t.status_code || ' ' || case t.path when '/' then '/' else '' end"+
+		" || ' ' || case when t.duration >= 1 then 1.0 else 0.0 end || ' ' || count(*) as x from executions t where "+taken+
+		" group by t.owner, t.status, t.trigger, t.method, t.status_code, t.path = '/', t.duration >= 1 order by x")...)
+	got = append(got, read("select s.owner || ' ' || s.deployment || ' ' || s.n from execution_spans s where s.n <> 0 order by s.owner, s.deployment")...)
+	want = append(want, read("select t.owner || ' ' || t.deployment || ' ' || count(*) from executions t where "+taken+" group by t.owner, t.deployment order by t.owner, t.deployment")...)
 	return got, want
 }
 
@@ -74,6 +81,16 @@ func TestIndexesBehindFollowTheRows(t *testing.T) {
 	checkBehind(t, s.Store, "after additions")
 	some(3)
 	checkBehind(t, s.Store, "some additions indexed")
+	e := sample("x", s.f) // of a kind and a path that have been counted
+	e.CreatedAt, e.RequestPath = time.UnixMilli(1_800_000_000_000), "/new/0"
+	must(t, s.AppendExecution(ctx, e))
+	must(t, s.write(ctx, func(ctx context.Context, t *tx) error {
+		return errors.Join(t.exec(ctx, "update executions set status = 'failed', deployment = 'other' where id = 'x'"),
+			t.exec(ctx, "update executions set status = 'completed' where id = 'x'"))
+	}))
+	checkBehind(t, s.Store, "one changed that has not been indexed")
+	must(t, s.write(ctx, func(ctx context.Context, t *tx) error { return t.exec(ctx, "delete from executions where id = 'x'") }))
+	checkBehind(t, s.Store, "one removed that has not been indexed")
 	s.indexAll(t)
 	checkBehind(t, s.Store, "all additions indexed")
 
@@ -100,7 +117,7 @@ func TestAnAsynchronousExecutionIsIndexedAgain(t *testing.T) {
 	s.indexAll(t)
 	e, call, err := s.ClaimExecution(ctx, "n", time.Minute)
 	must(t, err)
-	e.Status, e.Duration = flint.ExecutionCompleted, 7
+	e.Status, e.Duration, e.Deployment = flint.ExecutionCompleted, 7, "new" // which has no span yet
 	if counted, err := s.finish(ctx, e, call.Attempt); !counted || err != nil {
 		t.Fatalf("FinishExecution() = %v, %v", counted, err)
 	}

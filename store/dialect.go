@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -20,8 +21,8 @@ import (
 	"flint"
 )
 
-// This file, behind.go, rank.go and the schema's files named *.sqlite.sql are the only ones that know which database it is. The
-// rest speaks what SQLite and PostgreSQL share.
+// This file, behind.go, tally.go, gram.go, rank.go and the schema's files named *.sqlite.sql are the only ones that know which database
+// it is. The rest speaks what SQLite and PostgreSQL share.
 
 const (
 	beginText    = "begin immediate"
@@ -67,8 +68,9 @@ func matches(text, pattern string) string { return "regexp(" + pattern + ", " + 
 // using is a table, named with its alias, that is read through an index which the statement's conditions allow for.
 func using(table, index string) string { return table + " indexed by " + index }
 
-// like is the condition that a text is as a pattern says, where small and capital ASCII letters are the same.
-func like(expr, pattern string) string { return expr + " like " + pattern + ` escape '\'` }
+// like is the condition that a text is as a pattern says, where small and capital ASCII letters are the same. A statement in which the
+// pattern alone is a parameter would be parsed again for every pattern.
+func like(expr, pattern string) string { return expr + " like (" + pattern + ` || '') escape '\'` }
 
 // holds is the condition that a text in small letters has another one in it.
 func holds(expr, part string) string { return "instr(" + expr + ", " + part + ") > 0" }
@@ -76,6 +78,7 @@ func holds(expr, part string) string { return "instr(" + expr + ", " + part + ")
 // searchIndex finds rows by a part of their text.
 type searchIndex struct {
 	from, join string // the table beside it
+	table      string // that table alone
 	index      string // it alone
 	match      func(c *compiler, words string) string
 	words      string // select statement for what begins with a text, given the text and a bound after it
@@ -90,13 +93,22 @@ const (
 // functionSearch finds the functions of a project, which the scope of the list has bound first.
 func functionSearch() *searchIndex {
 	return &searchIndex{
-		from: "function_search s cross join functions t", join: "t.uid = s.rowid", index: "function_search s",
+		from: "function_search s cross join functions t", join: "t.uid = s.rowid", table: "functions t", index: "function_search s",
 		match: func(c *compiler, words string) string {
 			return `s.function_search match 'project : "<' || $1 || '>" AND {id name runtime} : ' || ` + c.bind(words)
 		},
 		words: "select term from function_parts where term >= $1 and term < $2 limit $3",
 		texts: "functions_text",
 	}
+}
+
+// rowsKnown compiles numbers of rows that have been read from the index for searches.
+func rowsKnown(c *compiler, rows []int64) string {
+	list, err := json.Marshal(rows)
+	if err != nil {
+		panic(err) // numbers have no such error
+	}
+	return "(select value as rowid from json_each(" + c.bind(string(list)) + "))"
 }
 
 // searchable reports whether the indexes for searches have a text as it is.

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"time"
+
+	"flint"
 )
 
 // lateLag is how long after its creation an execution changes for the last time, mostly.
@@ -36,6 +38,10 @@ func (r *lister[T]) changed(ctx context.Context) error {
 	if len(which) == 0 {
 		return r.changedLast(ctx)
 	}
+	sure := all // created then, changed soon after: in the list
+	if all.last < lastTime {
+		sure.last -= lateLag
+	}
 	if all.first > firstTime+lateLag {
 		all.first -= lateLag
 	}
@@ -54,7 +60,35 @@ func (r *lister[T]) changed(ctx context.Context) error {
 	case n < fewRows:
 		r.late = &all
 	}
+	if len(which) == len(r.list.Filters) && !r.list.NoTotal {
+		return r.surely(ctx, span{max(sure.first, r.times.first), min(sure.last, r.times.last)})
+	}
 	return nil
+}
+
+// surely finds out whether a list is as long as totals go because so many rows were created in a time, of which all are in the list but
+// those that changed late. To look at the time of change of each is dear.
+func (r *lister[T]) surely(ctx context.Context, s span) error {
+	w := way{part: r.noun.late, filter: -1}
+	none := func(int) bool { return false }
+	c := r.compiler()
+	where, err := r.where(c, w, allTimes(), none)
+	if err != nil {
+		return err
+	}
+	late, err := r.limited(ctx, c, using(r.noun.from, w.part.index)+" where "+where, fewRows)
+	if err != nil || late == fewRows {
+		return err
+	}
+	c = r.compiler()
+	if where, err = r.where(c, way{}, s, none); err != nil {
+		return err
+	}
+	found, err := r.beyond(ctx, c, r.noun.from+" where "+where, flint.MaxListTotal+late)
+	if found {
+		r.known = flint.MaxListTotal
+	}
+	return err
 }
 
 // timesOf is the time in which the rows of a way were created.

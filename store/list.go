@@ -61,6 +61,7 @@ type lister[T any] struct {
 	late   *span                          // in which rows were created that changed soon after, if others have to be looked for too
 	recent bool                           // late is about the page alone
 	words  string                         // what the index for searches is asked for
+	known  int                            // the total, if the counters say it; otherwise negative
 	trace  func(query string, args []any) // nil: nobody wants to know
 }
 
@@ -75,6 +76,13 @@ func (r *lister[T]) read(ctx context.Context) ([]T, int, error) {
 		return nil, 0, err
 	}
 	var err error
+	rows := []T{}
+	if r.known, err = r.tally(ctx); err != nil {
+		return nil, 0, err
+	}
+	if r.known == 0 {
+		return rows, 0, nil
+	}
 	if r.noun.narrow != nil {
 		if r.list.Filters, err = r.noun.narrow(ctx, r.scope, r.list.Filters); err != nil {
 			return nil, 0, err
@@ -90,16 +98,15 @@ func (r *lister[T]) read(ctx context.Context) ([]T, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	total := max(p.total, 0)
+	total := max(p.total, r.known, 0)
 	switch {
 	case r.list.NoTotal:
 		total = 0
-	case p.total < 0:
+	case max(p.total, r.known) < 0:
 		if total, err = r.count(ctx, p.count); err != nil {
 			return nil, 0, err
 		}
 	}
-	rows := []T{}
 	query, args, err := r.page(p.page)
 	if err != nil || query == "" {
 		return rows, total, err
@@ -204,7 +211,7 @@ func (r *lister[T]) count(ctx context.Context, w way) (n int, err error) {
 		return 0, err
 	}
 	rows := from + " where " + where
-	if w.part == nil && !w.found && !w.prompt && r.list.Search == "" && !slices.ContainsFunc(r.list.Filters, func(q flint.Query) bool { return q.Method != "equal" }) {
+	if w.likely || w.part == nil && !w.found && r.list.Search == "" && !w.prompt && !slices.ContainsFunc(r.list.Filters, func(q flint.Query) bool { return q.Method != "equal" }) {
 		return r.limited(ctx, c, rows, flint.MaxListTotal)
 	}
 	if w.part != nil && w.part.few && w.filter >= 0 && len(r.list.Filters) > 1 {
@@ -288,10 +295,12 @@ func (r *lister[T]) from(c *compiler, w way) (string, error) {
 	case w.known != nil:
 		return pathsKnown(c, w.known) + " m cross join " + using(r.noun.from, w.part.index), nil
 	case w.paths:
-		paths, err := r.pathsMeeting(c, w.filter)
+		paths, err := r.pathsMeeting(c, w)
 		return paths + " m cross join " + using(r.noun.from, w.part.index), err
 	case w.part != nil:
 		return using(r.noun.from, w.part.index), nil
+	case w.rows != nil:
+		return rowsKnown(c, w.rows) + " s cross join " + r.noun.found.table, nil
 	case w.found:
 		return r.noun.found.from, nil
 	case w.texts:
@@ -436,6 +445,8 @@ func (r *lister[T]) where(c *compiler, w way, times span, keep func(int) bool) (
 	case r.list.Search == "":
 	case len(r.noun.search) == 0:
 		return "", flint.ErrInvalidQuery.Saying(`Searching by attribute "search" requires a fulltext index.`)
+	case w.rows != nil:
+		parts = append(parts, r.noun.found.join)
 	case w.found:
 		parts = append(parts, r.noun.found.join, r.noun.found.match(c, r.words))
 	case w.texts:

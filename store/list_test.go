@@ -259,7 +259,7 @@ func TestListsUseTheirIndexes(t *testing.T) {
 		"select t.id from executions t where " + ownerScope + " order by t.created_at, t.id limit 25":                                      "executions_owner",
 		"select t.id from executions t where " + ownerScope + " order by t.created_at desc, t.id desc limit 25":                            "executions_owner",
 		"select t.id from executions t where " + ownerScope + " and (t.created_at, t.id) < ($3, $4) order by t.created_at desc, t.id desc": "executions_owner",
-		"select id from calls where lease_node = '' and parked = '' and due_at <= $1 order by due_at, id limit 1":                                          "calls_due",
+		"select id from calls where lease_node = '' and parked = '' and due_at <= $1 order by due_at, id limit 1":                          "calls_due",
 		"select 1 from deployments where status = 'waiting' and source_digest <> '' limit 1":                                               "deployments_waiting",
 		"select t.id from deployments t where t.status = 'waiting' and t.source_digest <> '' order by t.created_at, t.id limit 1":          "deployments_waiting",
 		"select 1 from executions where owner = $1 and created_at < $2 and status in ('completed', 'failed') limit 1":                      "executions_owner",

@@ -49,13 +49,17 @@ type way struct {
 	values []any    // read part value by value: each is in order; nil: not possible
 	value  any      // of these, the one that a statement is about
 	found  bool     // through the index for searches
+	rows   []int64  // what that says; nil: not read
 	texts  bool     // through the texts that are searched
+	likely bool     // most of what is gone past is in the list
 	split  bool     // those that changed late apart from the others
 	prompt bool     // without those that changed late
 	ranked bool     // in the order of durations
 	paths  bool     // through the paths that meet the condition of the filter
 	known  []string // these; nil: not read yet
 	more   bool     // there are more than that
+	number int      // of the executions that have these
+	match  string   // what the index of paths is asked for
 }
 
 // plan is how a list is read.
@@ -87,7 +91,7 @@ func (r *lister[T]) choose(ctx context.Context) (plan, error) {
 	if only && ways[0].paths {
 		return r.choosePaths(ctx, ways[0])
 	}
-	if only && r.list.NoTotal {
+	if only && (r.list.NoTotal || r.known >= 0) {
 		w := ways[0]
 		if w.values, err = r.values(ctx, w); err != nil || w.values != nil {
 			return plan{page: w, total: -1}, err

@@ -62,7 +62,9 @@ func TestPlansFindTheSameRows(t *testing.T) {
 				return errors.Join(
 					t.exec(ctx, "delete from executions where id in ('e007', 'e062', 'e063', 'e118', 'e119') or path = '/it''s' or created_at < 1700003000000"),
 					t.exec(ctx, "update executions set duration = 0.125 where id in ('e030', 'e070', 'e081')"),
-					t.exec(ctx, "update executions set duration = 7 where id = 'e090'"))
+					t.exec(ctx, "update executions set duration = 7 where id = 'e090'"),
+					t.exec(ctx, "update executions set status = 'failed', status_code = 503 where id in ('e031', 'e071', 'e082')"),
+					t.exec(ctx, "update executions set trigger = 'event', method = 'DELETE' where id in ('e032', 'e072')"))
 			}))
 		}},
 		{"some added", func() {
@@ -83,6 +85,13 @@ func TestPlansFindTheSameRows(t *testing.T) {
 			must(t, err)
 		}},
 		{"all of them indexed", func() { s.indexAll(t) }},
+		{"opened again", func() {
+			must(t, s.Close())
+			again, err := Open(ctx, s.config)
+			must(t, err)
+			t.Cleanup(func() { must(t, again.Close()) })
+			s.Store = again
+		}},
 	} {
 		state.change()
 		comparePlans(t, s, state.name)

@@ -15,22 +15,25 @@ var digits = base32.NewEncoding("0123456789abcdefghijklmnopqrstuv").WithPadding(
 
 var errRank = errors.New("rank() is given (owner, down) or (owner, duration, created_at, id, down)")
 
+// rankBoth asks rank for the texts of both directions.
+const rankBoth = 2
+
 // rank answers rank(owner, duration, created_at, id, down): a text that is sorted as the executions of an owner are by duration,
-// then by creation, and if down is 1 the other way round. The texts of rank(owner, down) are what these begin with.
+// then by creation, and if down is 1 the other way round; if it is 2 both texts with a space between them. The texts of rank(owner, down)
+// are what these begin with.
 func rank(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
-	n, ok := args[len(args)-1].(int64)
+	down, ok := args[len(args)-1].(int64)
 	if len(args) != 2 && len(args) != 5 || !ok {
 		return nil, errRank
 	}
-	down := n != 0
 	owner, ok := args[0].(int64)
 	if !ok { // of a function that does not exist
 		owner = 0
 	}
 	b := binary.BigEndian.AppendUint64(make([]byte, 0, 64), uint64(owner))
 	b = append(b, 0, 0) // ten bytes are sixteen digits
+	from := len(b)
 	if len(args) == 5 {
-		from := len(b)
 		created, ok := args[2].(int64)
 		if !ok {
 			return nil, errRank
@@ -42,15 +45,21 @@ func rank(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) 
 		b = binary.BigEndian.AppendUint64(b, floatRank(args[1]))
 		b = binary.BigEndian.AppendUint64(b, uint64(created)^1<<63)
 		b = append(append(b, id...), 0)
-		for i := from; down && i < len(b); i++ {
+	}
+	text := make([]byte, 0, 160)
+	if down != 1 {
+		text = digits.AppendEncode(append(text, 'a'), b)
+	}
+	if down == rankBoth {
+		text = append(text, ' ')
+	}
+	if down != 0 {
+		for i := from; i < len(b); i++ {
 			b[i] = ^b[i]
 		}
+		text = digits.AppendEncode(append(text, 'd'), b)
 	}
-	way := byte('a')
-	if down {
-		way = 'd'
-	}
-	return string(digits.AppendEncode([]byte{way}, b)), nil
+	return string(text), nil
 }
 
 // floatRank maps numbers to others that are sorted as they are.

@@ -19,7 +19,7 @@ func (r *lister[T]) chooseSearch(ctx context.Context) (plan, error) {
 	if alone {
 		dense, err := r.dense(ctx)
 		if err != nil || dense {
-			p.count.texts = true
+			p.count.texts, p.count.likely = true, true
 			return p, err
 		}
 	}
@@ -28,22 +28,48 @@ func (r *lister[T]) chooseSearch(ctx context.Context) (plan, error) {
 		p.count.texts = alone
 		return p, err
 	}
-	most := fewRows
-	if alone && !r.list.NoTotal {
-		most = flint.MaxListTotal
-	}
-	c := r.compiler()
-	n, err := r.sought(ctx, c, r.noun.found.index+" where "+r.noun.found.match(c, r.words), most)
+	rows, err := r.foundRows(ctx)
 	if err != nil {
 		return p, err
+	}
+	n := len(rows)
+	if rows == nil {
+		most := fewRows
+		if alone && !r.list.NoTotal {
+			most = flint.MaxListTotal
+		}
+		c := r.compiler()
+		if n, err = r.sought(ctx, c, r.noun.found.index+" where "+r.noun.found.match(c, r.words), most); err != nil {
+			return p, err
+		}
 	}
 	if alone {
 		p.total = n
 	}
 	if n < fewRows {
-		p.page, p.count = way{found: true}, way{found: true}
+		p.page, p.count = way{found: true, rows: rows}, way{found: true, rows: rows}
 	}
 	return p, nil
+}
+
+// foundMost is how many rows are handed back to the database, which is cheaper than to have it look for them again.
+const foundMost = 512
+
+// foundRows reads the rows that the index for searches says, or nothing if they are many.
+func (r *lister[T]) foundRows(ctx context.Context) ([]int64, error) {
+	c := r.compiler()
+	rows := []int64{}
+	err := r.each(ctx, "select s.rowid from "+r.noun.found.index+" where "+r.noun.found.match(c, r.words)+" limit "+c.bind(int64(foundMost+1)), c.args,
+		func(s scanner) error {
+			var row int64
+			err := s.Scan(&row)
+			rows = append(rows, row)
+			return err
+		})
+	if err != nil || len(rows) > foundMost {
+		return nil, err
+	}
+	return rows, nil
 }
 
 // searchWords returns what the index is asked for: the text, or for a short one all that go on from it. It is empty when these
