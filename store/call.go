@@ -95,14 +95,21 @@ func (s *Store) ClaimExecution(ctx context.Context, node string, lease time.Dura
 	var e *flint.Execution
 	var c *QueuedCall
 	err := s.writer.do(ctx, &job{durable: true, run: func(ctx context.Context, t *tx) (err error) {
+		until := time.Now().Add(lease)
 		for range orphansPerClaim {
 			var more bool
 			if e, c, more, err = s.claim(ctx, t, node, lease); err != nil || e != nil || !more {
-				return err
+				break
 			}
 		}
-		return nil
+		if err == nil && e != nil {
+			s.leases.take(e.ID, c.Attempt, until) // before others can see the row
+		}
+		return err
 	}})
+	if err != nil && e != nil {
+		s.leases.drop(e.ID, c.Attempt)
+	}
 	if err != nil || e == nil {
 		return nil, nil, err
 	}
@@ -164,18 +171,29 @@ func (s *Store) readCall(ctx context.Context, t *tx, id flint.ExecutionID, c *Qu
 }
 
 // ExtendExecution lengthens a lease. It reports that the execution was settled, deleted or given to another node
-// meanwhile: its result will not count.
+// meanwhile, or that the lease had run out before: its result will not count.
 func (s *Store) ExtendExecution(ctx context.Context, id flint.ExecutionID, attempt int64, lease time.Duration) (lost bool, err error) {
+	var until time.Time
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
-		n, err := t.count(ctx, "update calls set lease_until = $3 where id = $1 and attempt = $2 and lease_node <> ''", string(id), attempt, millis(now().Add(lease)))
+		at := time.Now() // not before the write: the process may have been stopped in between
+		least, good := s.leases.least(id, attempt, at)
+		if lost = !good; lost {
+			return nil
+		}
+		until = at.Add(lease)
+		n, err := t.count(ctx, "update calls set lease_until = $3 where id = $1 and attempt = $2 and lease_node <> '' and lease_until >= $4",
+			string(id), attempt, millis(until), least)
 		lost = n == 0
 		return err
 	})
+	if err == nil && !lost {
+		s.leases.extend(id, attempt, until)
+	}
 	return lost && err == nil, err
 }
 
 // FinishExecution records how a claimed execution ended and removes its call. It reports false for the late result of
-// a lost attempt, which changes nothing.
+// an attempt that was lost or whose lease has run out, which changes nothing.
 func (s *Store) FinishExecution(ctx context.Context, e *flint.Execution, attempt int64) (bool, error) {
 	ended := now()
 	args := []any{
@@ -184,7 +202,12 @@ func (s *Store) FinishExecution(ctx context.Context, e *flint.Execution, attempt
 	}
 	counted := false
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
-		n, err := t.count(ctx, "delete from calls where id = $1 and attempt = $2 and lease_node <> ''", string(e.ID), attempt)
+		counted = false
+		least, good := s.leases.least(e.ID, attempt, time.Now())
+		if !good {
+			return nil
+		}
+		n, err := t.count(ctx, "delete from calls where id = $1 and attempt = $2 and lease_node <> '' and lease_until >= $3", string(e.ID), attempt, least)
 		if counted = err == nil && n > 0; !counted {
 			return err
 		}
@@ -200,8 +223,12 @@ func (s *Store) FinishExecution(ctx context.Context, e *flint.Execution, attempt
 		}
 		return s.executionEvent(ctx, t, e, "update")
 	})
-	if err != nil || !counted {
+	if err != nil {
 		return false, err
+	}
+	s.leases.drop(e.ID, attempt) // also a lost one: a row that is still there has no owner, and the next sweep finds it
+	if !counted {
+		return false, nil
 	}
 	e.UpdatedAt = ended
 	return true, nil
@@ -209,52 +236,86 @@ func (s *Store) FinishExecution(ctx context.Context, e *flint.Execution, attempt
 
 // ReleaseExecution hands back a call that was not begun: it waits again. A stale attempt changes nothing.
 func (s *Store) ReleaseExecution(ctx context.Context, id flint.ExecutionID, attempt int64) error {
-	return s.write(ctx, func(ctx context.Context, t *tx) error {
+	err := s.write(ctx, func(ctx context.Context, t *tx) error {
 		n, err := t.count(ctx, "update calls set lease_node = '', lease_until = 0 where id = $1 and attempt = $2 and lease_node <> ''", string(id), attempt)
 		if err != nil || n == 0 {
 			return err
 		}
 		return t.exec(ctx, "update executions set status = 'waiting', updated_at = $2 where id = $1", string(id), millis(now()))
 	})
+	if err == nil {
+		s.leases.drop(id, attempt)
+	}
+	return err
 }
 
-// SettleExecutions fails the executions whose lease ran out, and those that the node itself held in an earlier life when
-// it passes its name at start. They may have run: they do not run again.
+// SettleExecutions fails the executions whose lease ran out. Those of the node itself whose lease this process does not
+// hold are among them at once: an earlier life of the node held them. They may have run: they do not run again.
 func (s *Store) SettleExecutions(ctx context.Context, node string, at time.Time, reason string) (settled int, err error) {
+	var lost []lostCall
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
 		settled = 0
-		var lost []*flint.Execution
-		err := t.each(ctx, `select t.id, coalesce(f.project, ''), coalesce(f.id, '') from calls t left join functions f on f.uid = t.owner
-			where t.lease_node <> '' and (t.lease_until < $1 or t.lease_node = $2) order by t.due_at, t.id`, []any{millis(at), node},
-			func(r scanner) error {
-				e := &flint.Execution{Status: flint.ExecutionFailed}
-				err := r.Scan(&e.ID, &e.Project, &e.Function)
-				lost = append(lost, e)
-				return err
-			})
+		if err := clampLeases(ctx, t, at); err != nil {
+			return err
+		}
+		lost, err = s.lostCalls(ctx, t, node, at)
 		if err != nil {
 			return err
 		}
-		for _, e := range lost {
-			if err := dropCall(ctx, t, e.ID); err != nil {
-				return err
-			}
-			n, err := t.count(ctx, `update executions set status = 'failed', status_code = 500, errors = $2, updated_at = $3,
-				duration = ($3 - updated_at) / 1000.0 where id = $1`, string(e.ID), reason, millis(at))
+		for _, c := range lost {
+			n, err := s.settleCall(ctx, t, c.Execution, at, reason)
 			if err != nil {
 				return err
 			}
 			settled += n
-			if n == 0 || e.Function == "" {
-				continue
-			}
-			if err := s.executionEvent(ctx, t, e, "update"); err != nil {
-				return err
-			}
 		}
 		return nil
 	})
-	return settled, err
+	if err != nil {
+		return 0, err
+	}
+	for _, c := range lost {
+		s.leases.drop(c.ID, c.attempt)
+	}
+	return settled, nil
+}
+
+type lostCall struct {
+	*flint.Execution
+	attempt int64
+}
+
+// lostCalls returns the claimed calls that have no owner any more.
+func (s *Store) lostCalls(ctx context.Context, t *tx, node string, at time.Time) (lost []lostCall, err error) {
+	err = t.each(ctx, `select t.id, t.attempt, t.lease_node, t.lease_until, coalesce(f.project, ''), coalesce(f.id, '') from calls t left join functions f on f.uid = t.owner
+		where t.lease_node <> '' and (t.lease_until < $1 or t.lease_node = $2) order by t.due_at, t.id`, []any{millis(at), node},
+		func(r scanner) error {
+			c := lostCall{Execution: &flint.Execution{Status: flint.ExecutionFailed}}
+			var owner string
+			var until int64
+			if err := r.Scan(&c.ID, &c.attempt, &owner, &until, &c.Project, &c.Function); err != nil {
+				return err
+			}
+			known, good := s.leases.good(c.ID, c.attempt, at)
+			if !good && (known || owner == node || until < millis(at)) {
+				lost = append(lost, c)
+			}
+			return nil
+		})
+	return lost, err
+}
+
+// settleCall fails one execution that was lost.
+func (s *Store) settleCall(ctx context.Context, t *tx, e *flint.Execution, at time.Time, reason string) (settled int, err error) {
+	if err := dropCall(ctx, t, e.ID); err != nil {
+		return 0, err
+	}
+	settled, err = t.count(ctx, `update executions set status = 'failed', status_code = 500, errors = $2, updated_at = $3,
+		duration = case when $3 > updated_at then ($3 - updated_at) / 1000.0 else 0 end where id = $1`, string(e.ID), reason, millis(at))
+	if err != nil || settled == 0 || e.Function == "" {
+		return settled, err
+	}
+	return settled, s.executionEvent(ctx, t, e, "update")
 }
 
 func dropCall(ctx context.Context, t *tx, id flint.ExecutionID) error {
