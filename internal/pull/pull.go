@@ -38,8 +38,10 @@ type Loop struct {
 	Failed func(error)
 }
 
-// overdue is how soon work is looked for again that is due and was not to be had.
-const overdue = 100 * time.Millisecond
+const (
+	overdue = 100 * time.Millisecond // until work is looked for again that is due and was not to be had
+	failing = time.Second            // until it is after an error, unless the bell rings
+)
 
 // Run claims work and does it, each piece on its own goroutine, until ctx ends. It returns without waiting for the work
 // that runs: that is in running.
@@ -48,15 +50,21 @@ func (l *Loop) Run(ctx context.Context, running *sync.WaitGroup) {
 	tick := time.NewTicker(l.Every)
 	defer tick.Stop()
 	for {
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-			return
-		}
-		select { // also while there is no end of work
-		case <-tick.C:
-			l.check(ctx, l.Sweep(ctx))
-		default:
+		for free := false; !free; {
+			select { // what has lost its owner is found also while all of the work hangs
+			case <-tick.C:
+				l.check(ctx, l.Sweep(ctx))
+				continue
+			default:
+			}
+			select {
+			case slots <- struct{}{}:
+				free = true
+			case <-tick.C:
+				l.check(ctx, l.Sweep(ctx))
+			case <-ctx.Done():
+				return
+			}
 		}
 		work, err := l.Claim(ctx)
 		l.check(ctx, err)
@@ -68,16 +76,20 @@ func (l *Loop) Run(ctx context.Context, running *sync.WaitGroup) {
 			continue
 		}
 		<-slots
-		if !l.wait(ctx, tick.C) {
+		if !l.wait(ctx, tick.C, err != nil) {
 			return
 		}
 	}
 }
 
 // wait waits until there may be work again; false when there will be none.
-func (l *Loop) wait(ctx context.Context, tick <-chan time.Time) bool {
+func (l *Loop) wait(ctx context.Context, tick <-chan time.Time, failed bool) bool {
 	var due <-chan time.Time
-	if l.Due != nil {
+	if failed {
+		timer := time.NewTimer(failing)
+		defer timer.Stop()
+		due = timer.C
+	} else if l.Due != nil {
 		at, err := l.Due(ctx)
 		l.check(ctx, err)
 		if left := time.Until(at); err == nil && !at.IsZero() && left < l.Every {
