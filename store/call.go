@@ -234,14 +234,16 @@ func (s *Store) FinishExecution(ctx context.Context, e *flint.Execution, attempt
 	return true, nil
 }
 
-// ReleaseExecution hands back a call that was not begun: it waits again. A stale attempt changes nothing.
+// ReleaseExecution hands back a call that was not begun: it waits again, behind those that are due, so that a function
+// without room does not keep others from being tried. A stale attempt changes nothing.
 func (s *Store) ReleaseExecution(ctx context.Context, id flint.ExecutionID, attempt int64) error {
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
-		n, err := t.count(ctx, "update calls set lease_node = '', lease_until = 0 where id = $1 and attempt = $2 and lease_node <> ''", string(id), attempt)
+		at := millis(now())
+		n, err := t.count(ctx, "update calls set lease_node = '', lease_until = 0, due_at = $3 where id = $1 and attempt = $2 and lease_node <> ''", string(id), attempt, at)
 		if err != nil || n == 0 {
 			return err
 		}
-		return t.exec(ctx, "update executions set status = 'waiting', updated_at = $2 where id = $1", string(id), millis(now()))
+		return t.exec(ctx, "update executions set status = 'waiting', updated_at = $2 where id = $1", string(id), at)
 	})
 	if err == nil {
 		s.leases.drop(id, attempt)

@@ -130,3 +130,25 @@ func TestCallsOfAClockThatWasAhead(t *testing.T) {
 		t.Errorf("ClaimExecution() = %v, %v", e, err)
 	}
 }
+
+// TestACallThatIsHandedBackGoesBehindOthers keeps a function without room from having all attempts for itself.
+func TestACallThatIsHandedBackGoesBehindOthers(t *testing.T) {
+	t.Parallel()
+	s, ctx := setup(t), t.Context()
+	busy := sample("busy", s.f)
+	busy.CreatedAt = time.Now().Add(-time.Minute)
+	must(t, s.EnqueueExecution(ctx, busy, &QueuedCall{}))
+	other := sample("other", s.f)
+	other.CreatedAt = time.Now().Add(-time.Second)
+	must(t, s.EnqueueExecution(ctx, other, &QueuedCall{}))
+	for _, want := range []string{"busy", "other", "busy"} {
+		e, c, err := s.ClaimExecution(ctx, "n", time.Minute)
+		must(t, err)
+		if e == nil || string(e.ID) != want {
+			t.Fatalf("ClaimExecution() = %+v, want %s", e, want)
+		}
+		if want == "busy" {
+			must(t, s.ReleaseExecution(ctx, e.ID, c.Attempt))
+		}
+	}
+}
