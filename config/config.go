@@ -87,6 +87,7 @@ type Config struct {
 	MaxWorkers       int
 	KeepAlive        time.Duration
 	CallConcurrency  int
+	CallLease        time.Duration
 	BuildTimeout     time.Duration
 	BuildConcurrency int
 	MaxSource        int64
@@ -161,6 +162,7 @@ func (c *Config) Settings() []Setting {
 		{"max-workers", "FLINT_MAX_WORKERS", nil, "64", "workers of all functions on this node; an eighth of them is for calls that functions make", &c.MaxWorkers},
 		{"keep-alive", "FLINT_KEEP_ALIVE", []string{"_APP_FUNCTIONS_INACTIVE_THRESHOLD"}, "5m", "how long a worker without calls stays", &c.KeepAlive},
 		{"call-concurrency", "FLINT_CALL_CONCURRENCY", nil, "64", "queued calls that run at once on this node", &c.CallConcurrency},
+		{"call-lease", "FLINT_CALL_LEASE", nil, "30s", "how long a queued call that runs may go without a sign of life from its node before it counts as lost, of 1s to 10m", &c.CallLease},
 		{"build-timeout", "FLINT_BUILD_TIMEOUT", []string{"_APP_COMPUTE_BUILD_TIMEOUT"}, "15m", "how long a build may take", &c.BuildTimeout},
 		{"build-concurrency", "FLINT_BUILD_CONCURRENCY", nil, "2", "builds that run at once on this node", &c.BuildConcurrency},
 		{"max-source", "FLINT_MAX_SOURCE", []string{"_APP_COMPUTE_SIZE_LIMIT"}, "30000000", "largest upload in bytes", &c.MaxSource},
@@ -326,6 +328,9 @@ func (c *Config) check() error {
 		}
 	default:
 		return fmt.Errorf("--sandbox=%s: bubblewrap, oci and none are possible", c.Sandbox)
+	}
+	if c.CallLease < time.Second || c.CallLease > 10*time.Minute {
+		return fmt.Errorf("--call-lease=%s: 1s to 10m are possible", c.CallLease)
 	}
 	if c.SandboxFloor != "" && (len(c.SandboxFloor) != 1 || !strings.Contains("ABCD", c.SandboxFloor)) {
 		return fmt.Errorf("--sandbox-floor=%s: A, B, C and D are possible", c.SandboxFloor)

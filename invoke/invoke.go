@@ -26,6 +26,7 @@ import (
 	"flint"
 	"flint/auth"
 	"flint/internal/pull"
+	"flint/internal/sparse"
 	"flint/runtimes"
 	"flint/store"
 	"flint/worker"
@@ -100,6 +101,8 @@ type Invoker struct {
 	metrics *metrics
 	changes changes
 	bell    pull.Bell // there may be queued calls
+
+	complaints sparse.Gate // about all queued calls together
 }
 
 // New makes an Invoker.

@@ -47,34 +47,20 @@ func (i *Invoker) Enqueue(ctx context.Context, c *Call) (*flint.Execution, error
 	return e, nil
 }
 
-// lostReason is what the author of a function reads in an execution whose node died.
-const lostReason = "The node that ran this execution stopped before it finished. It was not tried again, because it may have had effects already."
-
 // idlePoll is how often the queue is looked at although nobody rang: for rows of other nodes, and for expired leases.
 const idlePoll = 5 * time.Second
 
 // busyPause is how long a queued call that found no capacity waits before it is handed back.
 const busyPause = 500 * time.Millisecond
 
-// Settle ends the executions that this node had in an earlier life. It is called once, before Work.
-func (i *Invoker) Settle(ctx context.Context) error {
-	n, err := i.config.Store.SettleExecutions(ctx, i.config.Node, time.Now(), lostReason)
-	if n > 0 {
-		i.config.Logger.WarnContext(ctx, "executions of an earlier life ended as failed", slog.Int("count", n))
-	}
-	return err
-}
-
-var (
-	errStopping = errors.New("The node was stopped before the function finished.")          //nolint:staticcheck,revive // shown as it is
-	errLost     = errors.New("The execution was settled elsewhere while the function ran.") //nolint:staticcheck,revive // shown as it is
-)
+var errStopping = errors.New("The node was stopped before the function finished.") //nolint:staticcheck,revive // shown as it is
 
 // Work runs queued calls until ctx ends, then lets those that run finish, for a while.
 func (i *Invoker) Work(ctx context.Context) error {
 	life, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	var running sync.WaitGroup
+	var ofDay clock // of the loop, which is one goroutine
 	loop := pull.Loop{
 		Slots: i.config.Concurrency, Bell: i.bell, Every: idlePoll, Due: i.config.Store.NextDue,
 		Claim: func(ctx context.Context) (func(), error) {
@@ -84,11 +70,8 @@ func (i *Invoker) Work(ctx context.Context) error {
 			}
 			return func() { i.runQueued(life, e, q) }, err
 		},
-		Sweep: func(ctx context.Context) error {
-			_, err := i.config.Store.SettleExecutions(ctx, "", time.Now(), lostReason)
-			return err
-		},
-		Failed: func(err error) { i.config.Logger.ErrorContext(ctx, "queued calls cannot be read", errAttr(err)) },
+		Sweep:  func(ctx context.Context) error { return i.sweep(ctx, &ofDay) },
+		Failed: func(err error) { i.complain(ctx, "queued calls cannot be read", "", err) },
 	}
 	loop.Run(ctx, &running)
 	patience := time.AfterFunc(i.config.StopTimeout, func() { stop(errStopping) })
@@ -111,7 +94,7 @@ func (i *Invoker) runQueued(life context.Context, e *flint.Execution, q *store.Q
 		Caller:   Caller{Privileged: true, User: q.User, UserJWT: q.UserJWT}, // the right was checked when it was accepted
 		ClientIP: q.ClientIP, async: true,
 	}
-	done := i.runOnce(ctx, e, call)
+	done := i.runWatched(ctx, e, call)
 	if done == nil { // no capacity: somebody else's turn, in a while
 		pause := time.NewTimer(busyPause)
 		defer pause.Stop()
@@ -120,64 +103,67 @@ func (i *Invoker) runQueued(life context.Context, e *flint.Execution, q *store.Q
 		case <-ctx.Done():
 		}
 		if err := i.config.Store.ReleaseExecution(write, e.ID, q.Attempt); err != nil {
-			i.config.Logger.ErrorContext(life, "queued call not handed back", errAttr(err))
+			i.complain(life, "queued call not handed back", e.ID, err)
 		}
 		return
 	}
-	current, err := i.config.Store.FinishExecution(write, done, q.Attempt)
-	switch {
-	case err != nil:
-		i.config.Logger.ErrorContext(life, "execution not recorded", slog.String("execution_id", string(e.ID)), errAttr(err))
-	case !current:
-		i.metrics.late.Inc()
-		i.config.Logger.WarnContext(life, "late result of a lost attempt dropped", slog.String("execution_id", string(e.ID)))
-	default:
-		i.observe(done)
-	}
+	i.finish(life, done, q.Attempt)
 }
 
-// runOnce makes the call and returns the finished execution, or nil when there was no capacity for it.
-func (i *Invoker) runOnce(ctx context.Context, e *flint.Execution, call *Call) *flint.Execution {
-	t, err := i.targets.get(ctx, e.Project, e.Function)
+// runWatched makes the call and returns the finished execution, or nil when it could not be made now. It returns in any
+// case, a while after the call's deadline at the latest.
+func (i *Invoker) runWatched(ctx context.Context, e *flint.Execution, call *Call) *flint.Execution {
+	limited, cancel := context.WithTimeout(ctx, targetEffort)
+	defer cancel()
+	t, err := i.targets.get(limited, e.Project, e.Function)
 	if err == nil {
 		err = t.missing
 	}
-	if err != nil {
-		e.Status, e.UpdatedAt = flint.ExecutionFailed, time.Now()
-		e.Errors = "The function could not be run: " + explain(err)
-		e.Receipt = notRun(waitedBefore(e.UpdatedAt, dueAt(e)))
-		return e
+	if errors.Is(err, flint.ErrStorageUnavailable) || limited.Err() != nil {
+		return nil
 	}
-	call.id, call.accepted, call.due = e.ID, e.CreatedAt, dueAt(e)
+	if err != nil {
+		return neverRan(*e, "The function could not be run: "+explain(err))
+	}
+	var done *flint.Execution
+	stack, err := within(ctx, t.function.Timeout+flint.AsynchronousGrace+watchMargin, func(ctx context.Context) error {
+		ended, err := i.runOnce(ctx, t, *e, call)
+		done = ended
+		return err
+	})
+	switch {
+	case stack != "":
+		i.config.Logger.ErrorContext(ctx, "an execution hangs and was given up", slog.String("execution_id", string(e.ID)), slog.String("stack", stack))
+		given := neverRan(*e, explain(errHangs)) // done is still the other goroutine's
+		given.StatusCode = 500
+		return given
+	case err != nil:
+		return nil
+	}
+	return done
+}
+
+// targetEffort is how long it may take to read what a call is of.
+const targetEffort = 10 * time.Second
+
+// neverRan ends an execution of which no worker has told.
+func neverRan(e flint.Execution, reason string) *flint.Execution {
+	e.Status, e.UpdatedAt, e.Errors = flint.ExecutionFailed, time.Now(), reason
+	e.Receipt = notRun(waitedBefore(e.UpdatedAt, dueAt(&e)))
+	return &e
+}
+
+// runOnce makes the call. An error is that there was no capacity for it.
+func (i *Invoker) runOnce(ctx context.Context, t *target, e flint.Execution, call *Call) (*flint.Execution, error) {
+	call.id, call.accepted, call.due = e.ID, e.CreatedAt, dueAt(&e)
 	a, err := i.attempt(ctx, t, call)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	defer a.cancel()
 	a.readAll()
 	a.execution.Permissions, a.execution.CreatedAt, a.execution.ScheduledAt = e.Permissions, e.CreatedAt, e.ScheduledAt
 	a.execution.ResponseHeaders = storedHeaders(a.headers)
 	i.finished(a)
-	return a.execution
-}
-
-// keepLease says at intervals that a queued call still runs, and gives it up when it has become somebody else's.
-func (i *Invoker) keepLease(ctx context.Context, giveUp context.CancelCauseFunc, id flint.ExecutionID, attempt int64) {
-	tick := time.NewTicker(i.config.Lease / 3)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			lost, err := i.config.Store.ExtendExecution(ctx, id, attempt, i.config.Lease)
-			if err != nil && !errors.Is(err, context.Canceled) {
-				i.config.Logger.ErrorContext(ctx, "lease not extended", slog.String("execution_id", string(id)), errAttr(err))
-			}
-			if lost {
-				giveUp(errLost)
-				return
-			}
-		case <-ctx.Done():
-			return
-		}
-	}
+	return a.execution, nil
 }
