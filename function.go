@@ -51,8 +51,9 @@ type Function struct {
 	ProviderSilentMode              bool
 	ProviderBranches, ProviderPaths []string
 
-	Domain  DomainSettings
-	Scaling Scaling
+	Domain   DomainSettings
+	Scaling  Scaling
+	Delivery Delivery
 
 	DeploymentID        DeploymentID // active; empty: none
 	DeploymentCreatedAt time.Time

@@ -26,6 +26,9 @@ type Config struct {
 	Logger *slog.Logger
 	Feed   *Feed // nil: nothing runs that could be followed
 
+	Cancel  func(context.Context, flint.ProjectID, flint.FunctionID, flint.ExecutionID) (*flint.Execution, error) // ends an execution; nil: none runs
+	Redrive func(context.Context, *flint.DeadLetter) (*flint.Execution, error)                                    // makes a dead letter a call; nil: nothing does
+
 	Deleted func(flint.ProjectID, flint.FunctionID) error      // ends what runs of a function that is gone; nil: nothing does
 	Collect func(ctx context.Context, digests ...string) error // removes blobs that nobody names
 
@@ -55,6 +58,17 @@ func New(c Config) http.Handler {
 
 		"GET /projects/{project}/functions/{function}/scaling":   a.scaling,
 		"PATCH /projects/{project}/functions/{function}/scaling": a.updateScaling,
+
+		"GET /projects/{project}/functions/{function}/delivery":   a.delivery,
+		"PATCH /projects/{project}/functions/{function}/delivery": a.updateDelivery,
+
+		"POST /projects/{project}/executions/{execution}/cancel": a.cancel,
+
+		"GET /projects/{project}/functions/{function}/deadletters":                      a.deadLetters,
+		"DELETE /projects/{project}/functions/{function}/deadletters":                   a.purgeDeadLetters,
+		"GET /projects/{project}/functions/{function}/deadletters/{execution}":          a.deadLetter,
+		"DELETE /projects/{project}/functions/{function}/deadletters/{execution}":       a.deleteDeadLetter,
+		"POST /projects/{project}/functions/{function}/deadletters/{execution}/redrive": a.redrive,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			out, err := handle(r)

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/google/go-cmp/cmp"
@@ -18,6 +20,7 @@ import (
 	"flint"
 	"flint/api"
 	"flint/api/apitest"
+	"flint/api/delivery"
 	"flint/api/domains"
 	"flint/api/functions"
 	"flint/api/health"
@@ -25,6 +28,8 @@ import (
 	"flint/api/proxyrules"
 	"flint/api/scaling"
 	"flint/auth"
+	"flint/invoke"
+	"flint/store"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -68,7 +73,7 @@ func examples() map[string]example {
 	}
 	f, rule := map[string]string{"functionId": "f"}, map[string]string{"ruleId": "r"}
 	fd, fe, fv := map[string]string{"functionId": "f", "deploymentId": "d"}, map[string]string{"functionId": "f", "executionId": "e"}, map[string]string{"functionId": "f", "variableId": "v"}
-	pv := map[string]string{"variableId": "pv"}
+	pv, dead := map[string]string{"variableId": "pv"}, map[string]string{"functionId": "f", "executionId": "dead"}
 	return map[string]example{
 		"health.get":        {},
 		"health.getVersion": {},
@@ -89,6 +94,18 @@ func examples() map[string]example {
 		"flint.updateFunctionScaling": {path: f, params: map[string]any{"minWarm": 1, "maxWorkers": 4, "keepAlive": 300}, unknown: of(), bad: with(map[string]any{
 			"minWarm": 5, "maxWorkers": 1001, "callsPerWorker": -1, "keepAlive": "5m",
 		})},
+		"flint.getFunctionDelivery": {path: f, bad: one, unknown: of()},
+		"flint.updateFunctionDelivery": {path: f, params: map[string]any{"maxAttempts": 3, "retryOn": []string{"crash"}, "deadLetters": true}, unknown: of(), bad: with(map[string]any{
+			"maxAttempts": 101, "retryOn": []string{"answered"}, "minBackoff": 301, "maxBackoff": 86401, "maxAge": -1, "deadLetters": "x", "maxConcurrent": 1001,
+		})},
+		"flint.listDeadLetters":       {path: f, bad: with(map[string]any{"limit": 0, "after": long}), unknown: of()},
+		"flint.purgeDeadLetters":      {path: f, bad: one, unknown: of()},
+		"flint.getDeadLetter":         {path: dead, bad: with(map[string]any{"executionId": "-x"}), unknown: of("executionId", "dead_letter_not_found")},
+		"flint.deleteDeadLetter":      {path: dead, bad: with(map[string]any{"executionId": "-x"}), unknown: of("executionId", "dead_letter_not_found")},
+		"flint.redriveDeadLetter":     {path: dead, bad: with(map[string]any{"executionId": "-x"}), unknown: of("executionId", "dead_letter_not_found"), status: 404}, // nothing is deployed
+		"flint.cancelExecution":       {path: fe, bad: with(map[string]any{"executionId": "-x"}), unknown: of("executionId", execution), status: 409},                 // it has ended
+		"flint.listExecutionAttempts": {path: fe, bad: with(map[string]any{"executionId": "-x"}), unknown: of("executionId", execution)},
+
 		"flint.getExecutionReceipt": {path: fe, bad: with(map[string]any{"executionId": "-x"}), unknown: of("executionId", execution)},
 
 		"proxy.listRules":          {bad: list(map[string]any{"search": strings.Repeat("x", 257)})},
@@ -166,9 +183,40 @@ func platform(t *testing.T) *api.API {
 			t.Fatal(err)
 		}
 	}
+	if err := dieOnce(ctx, b.Store, "dead"); err != nil {
+		t.Fatal(err)
+	}
 	s := functions.New(functions.Config{Store: b.Store, Invoker: b.Invoker, Builder: b.Builder, Uploads: b.Uploads, Blobs: b.Blobs, Signer: b.Signer, Runtimes: b.Runtimes, Logger: b.Logger})
 	rules := proxyrules.New(proxyrules.Config{Store: b.Store, Logger: b.Logger, Resolver: proxyrules.NewResolver("127.0.0.1:1"), Domain: "functions.test"})
-	return b.Serve(s.Routes(), project.New(b.Store).Routes(), rules.Routes(), domains.New(domains.Config{Store: b.Store}).Routes(), scaling.New(scaling.Config{Store: b.Store, MaxWorkers: 64}).Routes(), health.New(health.Config{}).Routes())
+	return b.Serve(s.Routes(), project.New(b.Store).Routes(), rules.Routes(), domains.New(domains.Config{Store: b.Store}).Routes(), scaling.New(scaling.Config{Store: b.Store, MaxWorkers: 64}).Routes(),
+		delivery.New(delivery.Config{
+			Store: b.Store,
+			Cancel: func(ctx context.Context, p flint.ProjectID, f flint.FunctionID, e flint.ExecutionID) (*flint.Execution, error) {
+				return b.Store.CancelExecution(ctx, p, f, e, "canceled")
+			},
+			Redrive: func(ctx context.Context, d *flint.DeadLetter) (*flint.Execution, error) {
+				return b.Invoker.Enqueue(ctx, &invoke.Call{Project: d.Project, Function: d.Function, Caller: invoke.Caller{Privileged: true}})
+			},
+		}).Routes(), health.New(health.Config{}).Routes())
+}
+
+// dieOnce makes a dead letter of function f.
+func dieOnce(ctx context.Context, db *store.Store, id flint.ExecutionID) error {
+	if _, err := db.UpdateFunction(ctx, apitest.Project, "f", func(f *flint.Function) error { f.Delivery.DeadLetters = true; return nil }); err != nil {
+		return err
+	}
+	e := &flint.Execution{Project: apitest.Project, ID: id, Function: "f", Trigger: flint.TriggerHTTP}
+	if err := db.EnqueueExecution(ctx, e, &store.QueuedCall{Method: "GET", Path: "/"}); err != nil {
+		return err
+	}
+	claims, err := db.ClaimExecutions(ctx, "n", time.Minute, 1)
+	if err != nil {
+		return err
+	}
+	e = claims[0].Execution
+	e.Status, e.StatusCode = flint.ExecutionFailed, 500
+	_, err = db.FinishExecution(ctx, e, store.Ending{Attempt: 1, Outcome: flint.OutcomeError})
+	return err
 }
 
 // call sends params to an endpoint the way its method wants them.

@@ -244,12 +244,12 @@ func (b *Builder) Work(ctx context.Context) error {
 	defer running.Wait()
 	loop := pull.Loop{
 		Slots: b.config.Concurrency, Bell: b.bell, Every: idlePoll,
-		Claim: func(context.Context) (func(), error) {
+		Claim: func(context.Context, int) ([]func(), error) {
 			d, attempt, err := b.config.Store.ClaimBuild(ctx, b.config.Node, b.config.Lease)
 			if d == nil {
 				return nil, err
 			}
-			return func() { b.run(ctx, d, attempt) }, err
+			return []func(){func() { b.run(ctx, d, attempt) }}, err
 		},
 		Sweep:  func(ctx context.Context) error { return errors.Join(b.settle(ctx, ""), b.removeForgotten()) },
 		Failed: func(err error) { b.config.Logger.ErrorContext(ctx, "queued builds cannot be read", errAttr(err)) },

@@ -45,7 +45,7 @@ func newFunction() *cobra.Command {
 		}
 		return table(cmd.OutOrStdout(), "ID NAME RUNTIME STATE DOMAINS CREATED", rows)
 	}))
-	cmd.AddCommand(newFunctionScaling())
+	cmd.AddCommand(newFunctionScaling(), newFunctionDelivery())
 	return cmd
 }
 
@@ -60,7 +60,7 @@ func newExecutions() *cobra.Command {
 	follow := cmd.Flags().Bool("follow", false, "go on with every execution that ends, until interrupted")
 	limit := cmd.Flags().IntP("limit", "n", 25, "how many of the newest to show")
 	logs := cmd.Flags().Bool("logs", false, "show logs and errors under each")
-	cmd.AddCommand(newExecutionsShow())
+	cmd.AddCommand(newExecutionsShow(), newExecutionsCancel())
 	return operate(cmd, func(cmd *cobra.Command, _ []string, c *client.Client) error {
 		if err := checkOutput(*format); err != nil {
 			return err

@@ -56,6 +56,9 @@ type Call struct {
 	ClientIP string
 	At       time.Time // of Enqueue: when to run; zero: at once
 
+	OrderKey       string // of Enqueue: calls of the function with the same key are made one at a time, as they were accepted
+	IdempotencyKey string // of Enqueue: a second call of the function with the same key is the first one
+
 	Identified bool // on a domain: Caller is known and needs the right to execute; else anybody calls, where anybody may
 
 	id       flint.ExecutionID
@@ -100,6 +103,7 @@ type Invoker struct {
 	targets *targets
 	metrics *metrics
 	changes changes
+	running running
 	bell    pull.Bell // there may be queued calls
 
 	complaints sparse.Gate // about all queued calls together

@@ -7,10 +7,11 @@ import (
 	"time"
 
 	"flint"
+	"flint/store"
 )
 
 // lostReason is what the author of a function reads in an execution whose node died.
-const lostReason = "The node that ran this execution stopped before it finished. It was not tried again, because it may have had effects already."
+const lostReason = "The node that ran this execution stopped before it finished. Unless the function's delivery settings ask for it, it is not tried again, because it may have had effects already."
 
 var errLost = errors.New("The execution was settled elsewhere while the function ran.") //nolint:staticcheck,revive // shown as it is
 
@@ -24,13 +25,14 @@ const (
 func (i *Invoker) Settle(ctx context.Context) error {
 	n, err := i.config.Store.SettleExecutions(ctx, i.config.Node, time.Now(), lostReason)
 	if n > 0 {
-		i.config.Logger.WarnContext(ctx, "executions of an earlier life ended as failed", slog.Int("count", n))
+		i.config.Logger.WarnContext(ctx, "executions of an earlier life were settled", slog.Int("count", n))
 	}
 	_, hastened := i.config.Store.HastenExecutions(ctx, time.Now()) // the clock may have been set back before the start
 	return errors.Join(err, hastened)
 }
 
-// sweep settles the executions whose leases ran out, whoever held them, and looks whether the clock has been set.
+// sweep settles the executions whose leases ran out, whoever held them, and those that have waited for too long, and looks
+// whether the clock has been set.
 func (i *Invoker) sweep(ctx context.Context, c *clock) error {
 	if by := c.step(time.Now()); by < -clockStep || by > clockStep {
 		i.config.Logger.WarnContext(ctx, "the clock was set", slog.Duration("by", by))
@@ -40,14 +42,15 @@ func (i *Invoker) sweep(ctx context.Context, c *clock) error {
 			}
 		}
 	}
-	return i.settleLost(ctx)
+	_, late := i.config.Store.ExpireExecutions(ctx, time.Now())
+	return errors.Join(i.settleLost(ctx), late)
 }
 
 // settleLost ends the executions whose leases ran out.
 func (i *Invoker) settleLost(ctx context.Context) error {
 	n, err := i.config.Store.SettleExecutions(ctx, i.config.Node, time.Now(), lostReason)
 	if n > 0 {
-		i.config.Logger.WarnContext(ctx, "executions whose leases ran out ended as failed", slog.Int("count", n))
+		i.config.Logger.WarnContext(ctx, "executions whose leases ran out were settled", slog.Int("count", n))
 	}
 	return err
 }
@@ -91,25 +94,19 @@ func (i *Invoker) keepLease(ctx context.Context, giveUp context.CancelCauseFunc,
 
 // finish writes how a queued call ended. While the database cannot be written it tries again, until the lease has run out,
 // which is not extended any more then, or life ends.
-func (i *Invoker) finish(life context.Context, done *flint.Execution, attempt int64) {
+func (i *Invoker) finish(life context.Context, done *flint.Execution, end store.Ending) {
 	for {
 		write, cancel := context.WithTimeout(context.WithoutCancel(life), finishEffort)
-		current, err := i.config.Store.FinishExecution(write, done, attempt)
-		if err == nil && !current {
+		settled, err := i.config.Store.FinishExecution(write, done, end)
+		if err == nil && settled == store.SettledLate {
 			err = i.settleLost(write)
 		}
 		cancel()
-		switch {
-		case err != nil:
-			i.complain(life, "execution not recorded", done.ID, err)
-		case !current:
-			i.metrics.late.Inc()
-			i.config.Logger.WarnContext(life, "late result of a lost attempt dropped", slog.String("execution_id", string(done.ID)))
-			return
-		default:
-			i.observe(done)
+		if err == nil {
+			i.told(life, done, end, settled)
 			return
 		}
+		i.complain(life, "execution not recorded", done.ID, err)
 		pause := time.NewTimer(finishPause)
 		select {
 		case <-pause.C:
@@ -117,6 +114,20 @@ func (i *Invoker) finish(life context.Context, done *flint.Execution, attempt in
 			pause.Stop()
 			return
 		}
+	}
+}
+
+// told counts what became of a result.
+func (i *Invoker) told(life context.Context, done *flint.Execution, end store.Ending, settled store.Settled) {
+	switch settled {
+	case store.SettledLate:
+		i.metrics.late.Inc()
+		i.config.Logger.WarnContext(life, "late result of a lost attempt dropped", slog.String("execution_id", string(done.ID)))
+	case store.SettledAgain:
+		i.metrics.retries.WithLabelValues(string(end.Outcome)).Inc()
+		i.bell.Ring() // the next attempt may be due before anything else
+	case store.SettledEnded:
+		i.observe(done)
 	}
 }
 

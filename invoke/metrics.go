@@ -20,6 +20,7 @@ type metrics struct {
 	requests   *prometheus.CounterVec
 	responses  *prometheus.CounterVec
 	late       prometheus.Counter
+	retries    *prometheus.CounterVec
 
 	mu    sync.Mutex
 	known map[string]*meters
@@ -55,9 +56,12 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		late: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "flint_late_results_total", Help: "Results of lost attempts that were dropped.",
 		}),
+		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "flint_retries_total", Help: "Attempts of asynchronous calls after which the call was to be made again.",
+		}, []string{"outcome"}),
 		known: map[string]*meters{},
 	}
-	r.MustRegister(m.executions, m.duration, m.queue, m.run, m.coldStart, m.cold, m.requests, m.responses, m.late)
+	r.MustRegister(m.retries, m.executions, m.duration, m.queue, m.run, m.coldStart, m.cold, m.requests, m.responses, m.late)
 	return m
 }
 

@@ -11,22 +11,37 @@ import (
 	"flint"
 	"flint/internal/pull"
 	"flint/store"
+	"flint/worker"
 )
 
 func errAttr(err error) slog.Attr { return slog.String("err", err.Error()) }
 
 // Enqueue accepts an asynchronous call: when it returns, the execution is durable and waits, for its time if it has one.
+// A call whose idempotency key is known is the execution that it was before.
 func (i *Invoker) Enqueue(ctx context.Context, c *Call) (*flint.Execution, error) {
 	c.async = true
 	t, err := i.admit(ctx, c)
 	if err != nil {
 		return nil, err
 	}
+	e, q := i.rows(t, c)
+	if err := i.config.Store.EnqueueExecution(ctx, e, q); err != nil {
+		return nil, err
+	}
+	i.bell.Ring()
+	return e, nil
+}
+
+// rows makes the rows of an asynchronous call.
+func (i *Invoker) rows(t *target, c *Call) (*flint.Execution, *store.QueuedCall) {
 	_, stored := i.request(t, c)
 	e := &flint.Execution{
-		Project: c.Project, ID: c.id, Function: c.Function, Deployment: t.deployment.ID,
+		Project: c.Project, ID: c.id, Function: c.Function,
 		CreatedAt: c.accepted, UpdatedAt: c.accepted, Trigger: c.Trigger, Status: flint.ExecutionWaiting,
 		RequestMethod: c.Method, RequestPath: c.Path, RequestHeaders: stored,
+	}
+	if t.deployment != nil {
+		e.Deployment = t.deployment.ID
 	}
 	if c.Caller.User != "" {
 		e.Permissions = []string{fmt.Sprintf("read(%q)", "user:"+c.Caller.User)}
@@ -35,12 +50,25 @@ func (i *Invoker) Enqueue(ctx context.Context, c *Call) (*flint.Execution, error
 	if !c.At.IsZero() {
 		e.Status, e.ScheduledAt, begin = flint.ExecutionScheduled, c.At, c.At
 	}
-	err = i.config.Store.EnqueueExecution(ctx, e, &store.QueuedCall{
+	return e, &store.QueuedCall{
 		Method: c.Method, Path: c.Path, Headers: c.Headers, Body: c.Body,
 		User: c.Caller.User, UserJWT: c.Caller.UserJWT, ClientIP: c.ClientIP,
-		Deadline: begin.Add(t.function.Timeout + flint.AsynchronousGrace),
-	})
+		Expires: begin.Add(t.function.Delivery.Age()), OrderKey: c.OrderKey, IdempotencyKey: c.IdempotencyKey,
+	}
+}
+
+// Redrive makes a new call of a dead letter, which is gone then, and returns its execution.
+func (i *Invoker) Redrive(ctx context.Context, d *flint.DeadLetter) (*flint.Execution, error) {
+	c := &Call{
+		Project: d.Project, Function: d.Function, Trigger: d.Trigger, Caller: Caller{Privileged: true, User: d.User},
+		Method: d.Method, Path: d.Path, Headers: d.Headers, Body: d.Body, ClientIP: d.ClientIP, OrderKey: d.OrderKey, async: true,
+	}
+	t, err := i.admit(ctx, c)
 	if err != nil {
+		return nil, err
+	}
+	e, q := i.rows(t, c)
+	if err := i.config.Store.RedriveDeadLetter(ctx, d.ID, e, q); err != nil {
 		return nil, err
 	}
 	i.bell.Ring()
@@ -50,10 +78,15 @@ func (i *Invoker) Enqueue(ctx context.Context, c *Call) (*flint.Execution, error
 // idlePoll is how often the queue is looked at although nobody rang: for rows of other nodes, and for expired leases.
 const idlePoll = 5 * time.Second
 
-// busyPause is how long a queued call that found no capacity waits before it is handed back.
+// busyPause is how long a queued call that found no capacity waits before it may be taken again.
 const busyPause = 500 * time.Millisecond
 
-var errStopping = errors.New("The node was stopped before the function finished.") //nolint:staticcheck,revive // shown as it is
+var (
+	errStopping = errors.New("The node was stopped before the function finished.") //nolint:staticcheck,revive // shown as it is
+	errCanceled = errors.New(canceledReason)                                       //nolint:staticcheck,revive // shown as it is
+)
+
+const canceledReason = "The execution was canceled."
 
 // Work runs queued calls until ctx ends, then lets those that run finish, for a while.
 func (i *Invoker) Work(ctx context.Context) error {
@@ -63,12 +96,13 @@ func (i *Invoker) Work(ctx context.Context) error {
 	var ofDay clock // of the loop, which is one goroutine
 	loop := pull.Loop{
 		Slots: i.config.Concurrency, Bell: i.bell, Every: idlePoll, Due: i.config.Store.NextDue,
-		Claim: func(ctx context.Context) (func(), error) {
-			e, q, err := i.config.Store.ClaimExecution(ctx, i.config.Node, i.config.Lease)
-			if e == nil {
-				return nil, err
+		Claim: func(ctx context.Context, free int) ([]func(), error) {
+			claims, err := i.config.Store.ClaimExecutions(ctx, i.config.Node, i.config.Lease, free)
+			work := make([]func(), len(claims))
+			for n, c := range claims {
+				work[n] = func() { i.runQueued(life, c.Execution, c.Call) }
 			}
-			return func() { i.runQueued(life, e, q) }, err
+			return work, err
 		},
 		Sweep:  func(ctx context.Context) error { return i.sweep(ctx, &ofDay) },
 		Failed: func(err error) { i.complain(ctx, "queued calls cannot be read", "", err) },
@@ -80,10 +114,80 @@ func (i *Invoker) Work(ctx context.Context) error {
 	return nil
 }
 
+// running are the queued calls that this node makes at the moment. It is safe for concurrent use.
+type running struct {
+	mu    sync.Mutex
+	calls map[flint.ExecutionID]*runningCall
+}
+
+// runningCall is one of them, with the way to end it and what is closed when its result is written.
+type runningCall struct {
+	project  flint.ProjectID
+	function flint.FunctionID
+	cancel   context.CancelCauseFunc
+	done     chan struct{}
+}
+
+func (r *running) add(id flint.ExecutionID, c *runningCall) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.calls == nil {
+		r.calls = map[flint.ExecutionID]*runningCall{}
+	}
+	r.calls[id] = c
+}
+
+func (r *running) remove(id flint.ExecutionID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c := r.calls[id]; c != nil {
+		close(c.done)
+		delete(r.calls, id)
+	}
+}
+
+func (r *running) of(id flint.ExecutionID) *runningCall {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.calls[id]
+}
+
+// cancelPatience is how long the canceler of a running call waits for what the function has logged. A call that does not
+// stop by then is settled without.
+const cancelPatience = 5 * time.Second
+
+// Cancel ends an asynchronous execution that waits or runs, and returns it as it ended. One that runs here is stopped, and
+// keeps what it has logged. flint.ErrExecutionEnded when it has ended already.
+func (i *Invoker) Cancel(ctx context.Context, project flint.ProjectID, function flint.FunctionID, id flint.ExecutionID) (*flint.Execution, error) {
+	if c := i.running.of(id); c != nil && c.project == project && c.function == function {
+		c.cancel(errCanceled)
+		patience := time.NewTimer(cancelPatience)
+		defer patience.Stop()
+		select {
+		case <-c.done:
+			e, err := i.config.Store.Execution(ctx, project, function, id)
+			if err != nil || e.Status.Final() {
+				return e, err
+			}
+		case <-patience.C:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	e, err := i.config.Store.CancelExecution(ctx, project, function, id, canceledReason)
+	if err == nil {
+		i.observe(e)
+		i.bell.Ring() // others may have waited for it
+	}
+	return e, err
+}
+
 // runQueued makes a queued call and writes how it ended into its row. The lease is extended as long as it runs.
 func (i *Invoker) runQueued(life context.Context, e *flint.Execution, q *store.QueuedCall) {
 	write := context.WithoutCancel(life)
 	ctx, cancel := context.WithCancelCause(life)
+	i.running.add(e.ID, &runningCall{project: e.Project, function: e.Function, cancel: cancel, done: make(chan struct{})})
+	defer i.running.remove(e.ID)
 	var lease sync.WaitGroup
 	defer lease.Wait()
 	defer cancel(nil)
@@ -94,57 +198,52 @@ func (i *Invoker) runQueued(life context.Context, e *flint.Execution, q *store.Q
 		Caller:   Caller{Privileged: true, User: q.User, UserJWT: q.UserJWT}, // the right was checked when it was accepted
 		ClientIP: q.ClientIP, async: true,
 	}
-	done := i.runWatched(ctx, e, call)
-	if done == nil { // no capacity: somebody else's turn, in a while
-		pause := time.NewTimer(busyPause)
-		defer pause.Stop()
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-		}
-		if err := i.config.Store.ReleaseExecution(write, e.ID, q.Attempt); err != nil {
+	done, end, busy := i.runWatched(ctx, e, call)
+	if busy != nil { // somebody else's turn, for a while
+		if err := i.config.Store.ReleaseExecution(write, e.ID, q.Attempt, busyPause, "The last time there was no room for it: "+explain(busy)); err != nil {
 			i.complain(life, "queued call not handed back", e.ID, err)
 		}
 		return
 	}
-	i.finish(life, done, q.Attempt)
+	end.Attempt = q.Attempt
+	i.finish(life, done, end)
+	if q.OrderKey != "" || q.Delivery.MaxConcurrent > 0 {
+		i.bell.Ring() // another may have waited for its end
+	}
 }
 
-// runWatched makes the call and returns the finished execution, or nil when it could not be made now. It returns in any
-// case, a while after the call's deadline at the latest.
-func (i *Invoker) runWatched(ctx context.Context, e *flint.Execution, call *Call) *flint.Execution {
+// targetEffort is how long it may take to read what a call is of.
+const targetEffort = 10 * time.Second
+
+// runWatched makes the call and returns the execution as its function's answer leaves it, and how that ended; or why it
+// could not be made now. It returns in any case, a while after the call's deadline at the latest.
+func (i *Invoker) runWatched(ctx context.Context, e *flint.Execution, call *Call) (*flint.Execution, store.Ending, error) {
 	limited, cancel := context.WithTimeout(ctx, targetEffort)
 	defer cancel()
 	t, err := i.targets.get(limited, e.Project, e.Function)
 	if err == nil {
 		err = t.missing
 	}
-	if errors.Is(err, flint.ErrStorageUnavailable) || limited.Err() != nil {
-		return nil
+	if err != nil && (errors.Is(err, flint.ErrStorageUnavailable) || limited.Err() != nil) {
+		return nil, store.Ending{}, err
 	}
 	if err != nil {
-		return neverRan(*e, "The function could not be run: "+explain(err))
+		return neverRan(*e, "The function could not be run: "+explain(err)), store.Ending{Outcome: flint.OutcomeUnrunnable}, nil
 	}
 	var done *flint.Execution
-	stack, err := within(ctx, t.function.Timeout+flint.AsynchronousGrace+watchMargin, func(ctx context.Context) error {
-		ended, err := i.runOnce(ctx, t, *e, call)
-		done = ended
+	var end store.Ending
+	stack, err := within(ctx, t.function.Timeout+flint.AsynchronousGrace+watchMargin, func(ctx context.Context) (err error) {
+		done, end, err = i.runOnce(ctx, t, *e, call)
 		return err
 	})
-	switch {
-	case stack != "":
+	if stack != "" { // done and end are still the other goroutine's
 		i.config.Logger.ErrorContext(ctx, "an execution hangs and was given up", slog.String("execution_id", string(e.ID)), slog.String("stack", stack))
-		given := neverRan(*e, explain(errHangs)) // done is still the other goroutine's
+		given := neverRan(*e, explain(errHangs))
 		given.StatusCode = 500
-		return given
-	case err != nil:
-		return nil
+		return given, store.Ending{Outcome: flint.OutcomeTimeout}, nil
 	}
-	return done
+	return done, end, err
 }
-
-// targetEffort is how long it may take to read what a call is of.
-const targetEffort = 10 * time.Second
 
 // neverRan ends an execution of which no worker has told.
 func neverRan(e flint.Execution, reason string) *flint.Execution {
@@ -153,17 +252,38 @@ func neverRan(e flint.Execution, reason string) *flint.Execution {
 	return &e
 }
 
-// runOnce makes the call. An error is that there was no capacity for it.
-func (i *Invoker) runOnce(ctx context.Context, t *target, e flint.Execution, call *Call) (*flint.Execution, error) {
+// runOnce makes the call and returns the execution as its function's answer leaves it, and how that ended; or why there
+// was no room for it.
+func (i *Invoker) runOnce(ctx context.Context, t *target, e flint.Execution, call *Call) (*flint.Execution, store.Ending, error) {
 	call.id, call.accepted, call.due = e.ID, e.CreatedAt, dueAt(&e)
 	a, err := i.attempt(ctx, t, call)
 	if err != nil {
-		return nil, err
+		return nil, store.Ending{}, err
 	}
 	defer a.cancel()
-	a.readAll()
+	body := a.readAll()
 	a.execution.Permissions, a.execution.CreatedAt, a.execution.ScheduledAt = e.Permissions, e.CreatedAt, e.ScheduledAt
 	a.execution.ResponseHeaders = storedHeaders(a.headers)
 	i.finished(a)
-	return a.execution, nil
+	return a.execution, store.Ending{Outcome: outcome(a), Headers: lastOfEach(a.headers), Body: body}, nil
+}
+
+// outcome classifies how an attempt ended, for who decides whether to make the call again.
+func outcome(a *attempt) flint.Outcome {
+	switch {
+	case a.cause == nil:
+		return flint.OutcomeOf(a.status)
+	case errors.Is(a.cause, errSoftTimeout), errors.Is(a.cause, flint.ErrAsynchronousTimeout), errors.Is(a.cause, errHangs):
+		return flint.OutcomeTimeout
+	case errors.Is(a.cause, errCanceled):
+		return flint.OutcomeCanceled
+	case errors.Is(a.cause, errStopping), errors.Is(a.cause, errLost):
+		return flint.OutcomeLost
+	}
+	var ended *worker.EndedError
+	var start *worker.StartError
+	if errors.As(a.cause, &ended) || errors.As(a.cause, &start) {
+		return flint.OutcomeCrash
+	}
+	return flint.OutcomeError // an answer that cannot be one
 }

@@ -14,8 +14,11 @@ const maintainTime = 5 * time.Minute
 // maintainBatch is how many rows are removed before the rest waits for the next round.
 const maintainBatch = 100_000
 
-// maintain purges the deployments that functions no longer keep, and executions beyond the newest keep of each function;
-// 0 keeps all.
+// deadLetterAge is how long dead letters are kept, and what is known of attempts.
+const deadLetterAge = 30 * 24 * time.Hour
+
+// maintain purges the deployments that functions no longer keep, what is kept beside executions and old enough, and
+// executions beyond the newest keep of each function; 0 keeps all.
 func maintain(db *store.Store, keep int, collect func(context.Context, ...string) error, logger *slog.Logger) func(context.Context) error {
 	round := func(ctx context.Context, at time.Time) error {
 		for purged := 1; purged > 0; {
@@ -27,6 +30,12 @@ func maintain(db *store.Store, keep int, collect func(context.Context, ...string
 				logger.InfoContext(ctx, "old deployments deleted", slog.Int("count", n))
 			}
 			if err := collect(ctx, digests...); err != nil {
+				return err
+			}
+		}
+		for more := true; more; {
+			var err error
+			if more, err = db.PruneDelivery(ctx, at.Add(-deadLetterAge)); err != nil {
 				return err
 			}
 		}

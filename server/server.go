@@ -23,6 +23,7 @@ import (
 	"flint"
 	"flint/admin"
 	"flint/api"
+	"flint/api/delivery"
 	"flint/api/domains"
 	"flint/api/functions"
 	"flint/api/health"
@@ -149,6 +150,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		rules.Routes(),
 		domains.New(domains.Config{Store: db}).Routes(),
 		scaling.New(scaling.Config{Store: db, MaxWorkers: c.MaxWorkers}).Routes(),
+		delivery.New(delivery.Config{Store: db, Cancel: invoker.Cancel, Redrive: invoker.Redrive}).Routes(),
 		health.New(health.Config{Check: func(ctx context.Context) error { _, err := db.Projects(ctx); return err }}).Routes(),
 	)
 	front := proxy.New(proxy.Config{
@@ -177,7 +179,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		return err
 	}
 	services = append(services, runner.Service{Name: "operator", Run: serveAdmin(operator, admin.New(admin.Config{
-		Store: db, Logger: logger, Feed: feed, Deleted: deleted, Collect: builder.Collect, MaxWorkers: c.MaxWorkers,
+		Store: db, Logger: logger, Feed: feed, Cancel: invoker.Cancel, Redrive: invoker.Redrive, Deleted: deleted, Collect: builder.Collect, MaxWorkers: c.MaxWorkers,
 	}), c.Data)})
 	if c.MetricsAddr != "" {
 		metrics, err := serveMetrics(ctx, c.MetricsAddr, registry)

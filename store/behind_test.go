@@ -101,7 +101,7 @@ func TestAnAsynchronousExecutionIsIndexedAgain(t *testing.T) {
 	e, call, err := s.ClaimExecution(ctx, "n", time.Minute)
 	must(t, err)
 	e.Status, e.Duration = flint.ExecutionCompleted, 7
-	if counted, err := s.FinishExecution(ctx, e, call.Attempt); !counted || err != nil {
+	if counted, err := s.finish(ctx, e, call.Attempt); !counted || err != nil {
 		t.Fatalf("FinishExecution() = %v, %v", counted, err)
 	}
 	for _, when := range []string{"noted", "indexed again"} {

@@ -83,7 +83,7 @@ func BenchmarkEnqueueAndRun(b *testing.B) {
 					e, c, claimErr := s.ClaimExecution(b.Context(), "node", time.Minute)
 					if err = claimErr; err == nil {
 						e.Status = flint.ExecutionCompleted
-						_, err = s.FinishExecution(b.Context(), e, c.Attempt)
+						_, err = s.finish(b.Context(), e, c.Attempt)
 					}
 				}
 				if err != nil {

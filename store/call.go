@@ -2,10 +2,13 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"flint"
@@ -13,25 +16,100 @@ import (
 
 // QueuedCall is what an execution that nobody waits for needs to be run.
 type QueuedCall struct {
-	Attempt                 int64 // fencing number, set by ClaimExecution
+	Attempt  int64          // fencing number, set by ClaimExecutions
+	Tries    int            // attempts that have ended before this one
+	Delivery flint.Delivery // of the function, as it was when the call was claimed
+	Expires  time.Time      // when it is given up if nobody has begun it; zero: never
+
 	Method, Path            string
 	Headers                 []flint.Header
 	Body                    []byte
 	User, UserJWT, ClientIP string
-	Deadline                time.Time
+
+	OrderKey       string // calls of one function with the same key are made one at a time, in the order of acceptance
+	IdempotencyKey string // a second call of the function with the same key is the first one
 }
 
-// orphansPerClaim bounds how many calls of deleted functions one claim clears away before it gives up.
-const orphansPerClaim = 64
+// Claim is a call that was given to a node.
+type Claim struct {
+	Execution *flint.Execution
+	Call      *QueuedCall
+}
+
+// orphansPerClaim bounds how many calls one claim passes over: of deleted functions, and of those that are at their limit.
+const orphansPerClaim = 256
+
+// idempotencyAge is how long an idempotency key is known.
+const idempotencyAge = 24 * time.Hour
 
 // EnqueueExecution adds an execution that waits, with its call. When it returns nil both outlive the loss of power. An
-// execution whose status is scheduled becomes due at ScheduledAt.
+// execution whose status is scheduled becomes due at ScheduledAt. Where the call's idempotency key is known already nothing
+// is added, and e is made the execution that the key stands for; ErrIdempotencyConflict when that is of another call.
 func (s *Store) EnqueueExecution(ctx context.Context, e *flint.Execution, c *QueuedCall) error {
 	if e.Status != flint.ExecutionScheduled {
 		e.Status = flint.ExecutionWaiting
 	}
 	row := newRecord(e)
-	return s.writer.do(ctx, &job{durable: true, run: func(ctx context.Context, t *tx) error { return s.enqueue(ctx, t, e, row, c) }})
+	print := fingerprint(c)
+	known := e
+	err := s.writer.do(ctx, &job{durable: true, run: func(ctx context.Context, t *tx) (err error) {
+		known = e
+		if c.IdempotencyKey != "" {
+			if known, err = s.known(ctx, t, e, c.IdempotencyKey, print); err != nil || known != e {
+				return err
+			}
+		}
+		return s.enqueue(ctx, t, e, row, c)
+	}})
+	if err == nil {
+		*e = *known
+	}
+	return err
+}
+
+// fingerprint tells calls apart that claim to be the same.
+func fingerprint(c *QueuedCall) string {
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%q %q ", c.Method, c.Path)
+	sum.Write(c.Body)
+	return hex.EncodeToString(sum.Sum(nil)[:16])
+}
+
+// known returns the execution that an idempotency key stands for, or makes it stand for e and returns e.
+func (s *Store) known(ctx context.Context, t *tx, e *flint.Execution, key, print string) (*flint.Execution, error) {
+	var uid, created int64
+	owned, err := t.one(ctx, "select uid from functions where project = $1 and id = $2", []any{string(e.Project), string(e.Function)},
+		func(r scanner) error { return r.Scan(&uid) })
+	if err != nil {
+		return nil, err
+	}
+	if !owned {
+		return nil, flint.ErrFunctionNotFound
+	}
+	var id, before string
+	found, err := t.one(ctx, "select execution, fingerprint, created_at from idempotency where owner = $1 and key = $2", []any{uid, key},
+		func(r scanner) error { return r.Scan(&id, &before, &created) })
+	if err != nil {
+		return nil, err
+	}
+	if found && instant(created).After(now().Add(-idempotencyAge)) {
+		if before != print {
+			return nil, flint.ErrIdempotencyConflict
+		}
+		var earlier *flint.Execution
+		kept, err := t.one(ctx, "select "+executionColumns+" from executions t where t.id = $1", []any{id}, func(r scanner) (err error) {
+			earlier, err = executionRow(e.Project, e.Function)(r)
+			return err
+		})
+		if err != nil || kept {
+			return earlier, err
+		}
+	}
+	if err := t.exec(ctx, "delete from idempotency where owner = $1 and key = $2", uid, key); err != nil {
+		return nil, err
+	}
+	return e, t.exec(ctx, `insert into idempotency (owner, key, execution, fingerprint, created_at, headers, body, answered)
+		values ($1, $2, $3, $4, $5, '', $6, $7)`, uid, key, string(e.ID), print, millis(e.CreatedAt), []byte{}, false)
 }
 
 // enqueue adds an execution that waits, with its call, in a transaction of whoever causes it. row is newRecord(e).
@@ -51,13 +129,20 @@ func (s *Store) enqueue(ctx context.Context, t *tx, e *flint.Execution, row exec
 	if err := addExecution(ctx, t, row); err != nil {
 		return err
 	}
-	if err := t.exec(ctx, `insert into calls (id, owner, due_at, lease_node, lease_until, attempt)
-		values ($1, (select owner from executions where id = $1), $2, '', 0, 0)`, string(e.ID), millis(due)); err != nil {
+	place, parked := int64(0), ""
+	if c.OrderKey != "" {
+		if place, parked, err = t.queueUp(ctx, e.ID, c.OrderKey); err != nil {
+			return err
+		}
+	}
+	if err := t.exec(ctx, `insert into calls (id, owner, due_at, lease_node, lease_until, attempt, expires_at, order_key, place, parked)
+		values ($1, (select owner from executions where id = $1), $2, '', 0, 0, $3, $4, $5, $6)`,
+		string(e.ID), millis(due), millis(c.Expires), c.OrderKey, place, parked); err != nil {
 		return err
 	}
-	if err := t.exec(ctx, `insert into call_requests (id, method, path, headers, body, user_id, user_jwt, client_ip, deadline)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, string(e.ID), c.Method, c.Path, string(headers), body, c.User,
-		s.sealed(c.UserJWT, "call", string(e.ID)), c.ClientIP, millis(c.Deadline)); err != nil {
+	if err := t.exec(ctx, `insert into call_requests (id, method, path, headers, body, user_id, user_jwt, client_ip)
+		values ($1, $2, $3, $4, $5, $6, $7, $8)`, string(e.ID), c.Method, c.Path, string(headers), body, c.User,
+		s.sealed(c.UserJWT, "call", string(e.ID)), c.ClientIP); err != nil {
 		return err
 	}
 	if e.Trigger != flint.TriggerHTTP && e.Status != flint.ExecutionScheduled {
@@ -66,11 +151,27 @@ func (s *Store) enqueue(ctx context.Context, t *tx, e *flint.Execution, row exec
 	return s.executionEvent(ctx, t, e, "create")
 }
 
-const readDueCall = "select 1 from calls where lease_node = '' and due_at <= $1 limit 1"
+// Why a call is parked.
+const (
+	parkedByOrder = "order" // another one with its key has to end first
+	parkedByLimit = "limit" // its function has as many calls as it may have at once
+)
 
-const readNextDue = "select due_at from calls where lease_node = '' order by due_at limit 1"
+// queueUp returns the place of a new call among those with its key, and why it has to wait there.
+func (t *tx) queueUp(ctx context.Context, id flint.ExecutionID, key string) (place int64, parked string, err error) {
+	_, err = t.one(ctx, `select coalesce(max(place), 0) from calls where owner = (select owner from executions where id = $1) and order_key = $2`,
+		[]any{string(id), key}, func(r scanner) error { return r.Scan(&place) })
+	if place > 0 {
+		parked = parkedByOrder
+	}
+	return place + 1, parked, err
+}
 
-// NextDue returns when the next call that nobody has taken is due, or no time when there is none.
+const readDueCall = "select 1 from calls where lease_node = '' and parked = '' and due_at <= $1 limit 1"
+
+const readNextDue = "select due_at from calls where lease_node = '' and parked = '' order by due_at limit 1"
+
+// NextDue returns when the next call that somebody could take is due, or no time when there is none.
 func (s *Store) NextDue(ctx context.Context) (time.Time, error) {
 	var at int64
 	err := s.one(ctx, readNextDue, nil, func(r scanner) error { return r.Scan(&at) })
@@ -80,81 +181,122 @@ func (s *Store) NextDue(ctx context.Context) (time.Time, error) {
 	return instant(at), err
 }
 
-// ClaimExecution gives the call that has been due for longest to a node, for the time of a lease, or returns nothing
-// when none is due. A claim outlives the loss of power: what may have run must not run again.
-func (s *Store) ClaimExecution(ctx context.Context, node string, lease time.Duration) (*flint.Execution, *QueuedCall, error) {
+// ClaimExecutions gives up to limit calls, those that have been due for longest, to a node, for the time of a lease. A
+// claim outlives the loss of power: what may have run must not run again.
+func (s *Store) ClaimExecutions(ctx context.Context, node string, lease time.Duration, limit int) ([]Claim, error) {
 	if node == "" {
-		return nil, nil, errNoNode
+		return nil, errNoNode
 	}
 	// Asking in vain is common and need not wait for the writer.
 	if err := s.one(ctx, readDueCall, []any{now().UnixMilli()}, ignore); errors.Is(err, sql.ErrNoRows) {
-		return nil, nil, nil
+		return nil, nil
 	} else if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	var e *flint.Execution
-	var c *QueuedCall
-	err := s.writer.do(ctx, &job{durable: true, run: func(ctx context.Context, t *tx) (err error) {
+	var claims []Claim
+	err := s.writer.do(ctx, &job{durable: true, run: func(ctx context.Context, t *tx) error {
+		claims = nil
 		until := time.Now().Add(lease)
-		for range orphansPerClaim {
-			var more bool
-			if e, c, more, err = s.claim(ctx, t, node, lease); err != nil || e != nil || !more {
-				break
+		for passed := 0; passed < orphansPerClaim && len(claims) < limit; {
+			c, more, err := s.claim(ctx, t, node, lease)
+			switch {
+			case err != nil:
+				return err
+			case c.Call != nil:
+				s.leases.take(c.Execution.ID, c.Call.Attempt, until) // before others can see the row
+				claims = append(claims, c)
+			case !more:
+				return nil
+			default:
+				passed++
 			}
 		}
-		if err == nil && e != nil {
-			s.leases.take(e.ID, c.Attempt, until) // before others can see the row
-		}
-		return err
+		return nil
 	}})
-	if err != nil && e != nil {
-		s.leases.drop(e.ID, c.Attempt)
+	if err != nil {
+		for _, c := range claims {
+			s.leases.drop(c.Execution.ID, c.Call.Attempt)
+		}
+		return nil, err
 	}
-	if err != nil || e == nil {
-		return nil, nil, err
-	}
-	return e, c, nil
+	return claims, nil
 }
 
-// claim takes the next call that is due. When that one belongs to a deleted function it is dropped instead, and more
-// says to try again.
-func (s *Store) claim(ctx context.Context, t *tx, node string, lease time.Duration) (e *flint.Execution, c *QueuedCall, more bool, err error) {
-	var id flint.ExecutionID
-	c = &QueuedCall{}
-	start := now()
-	more, err = t.one(ctx, `update calls set lease_node = $2, lease_until = $3, attempt = attempt + 1 where id = (select id from calls
-		where lease_node = '' and due_at <= $1 order by due_at, id limit 1) returning id, attempt`,
-		[]any{millis(start), node, millis(start.Add(lease))}, func(r scanner) error { return r.Scan(&id, &c.Attempt) })
-	if err != nil || !more {
-		return nil, nil, false, err
-	}
+// dueCall is the call that has been due for longest, with its function's settings. Those of a deleted one have none.
+const dueCall = `select t.id, t.owner, t.attempt, t.tries, coalesce(f.project, ''), coalesce(f.id, ''), coalesce(f.settings, '') from calls t
+	left join functions f on f.uid = t.owner where t.lease_node = '' and t.parked = '' and t.due_at <= $1 order by t.due_at, t.id limit 1`
+
+// claim takes the next call that is due. One of a deleted function is dropped, and one of a function that has as many as
+// it may have is parked, instead: more says to try again.
+func (s *Store) claim(ctx context.Context, t *tx, node string, lease time.Duration) (c Claim, more bool, err error) {
+	var id, settings string
+	var owner int64
 	var project flint.ProjectID
 	var fn flint.FunctionID
-	found, err := t.one(ctx, "select "+executionColumns+", f.project, f.id from executions t join functions f on f.uid = t.owner where t.id = $1", []any{string(id)},
-		func(r scanner) (err error) {
-			e, err = executionRow("", "")(withLast(withLast(r, &fn), &project))
-			return err
-		})
+	q := &QueuedCall{}
+	start := now()
+	more, err = t.one(ctx, dueCall, []any{millis(start)}, func(r scanner) error {
+		return r.Scan(&id, &owner, &q.Attempt, &q.Tries, &project, &fn, &settings)
+	})
+	if err != nil || !more {
+		return Claim{}, false, err
+	}
+	if fn == "" {
+		return Claim{}, true, dropCall(ctx, t, flint.ExecutionID(id))
+	}
+	if q.Delivery, err = deliveryOf(settings); err != nil {
+		return Claim{}, false, fmt.Errorf("settings of function %s: %w", fn, err)
+	}
+	if most := q.Delivery.MaxConcurrent; most > 0 {
+		running := 0
+		if _, err := t.one(ctx, "select count(*) from calls where owner = $1 and lease_node <> ''", []any{owner}, func(r scanner) error { return r.Scan(&running) }); err != nil {
+			return Claim{}, false, err
+		}
+		if running >= most {
+			return Claim{}, true, t.exec(ctx, "update calls set parked = $2 where id = $1", id, parkedByLimit)
+		}
+	}
+	q.Attempt++
+	if err := t.exec(ctx, "update calls set lease_node = $2, lease_until = $3, attempt = $4 where id = $1", id, node, millis(start.Add(lease)), q.Attempt); err != nil {
+		return Claim{}, false, err
+	}
+	if err := t.exec(ctx, "update executions set status = 'processing', updated_at = $2 where id = $1", id, millis(start)); err != nil {
+		return Claim{}, false, err
+	}
+	found, err := t.one(ctx, "select "+executionColumns+" from executions t where t.id = $1", []any{id}, func(r scanner) (err error) {
+		c.Execution, err = executionRow(project, fn)(r)
+		return err
+	})
 	if err != nil {
-		return nil, nil, false, err
+		return Claim{}, false, err
 	}
 	if !found {
-		return nil, nil, true, dropCall(ctx, t, id)
+		return Claim{}, true, dropCall(ctx, t, flint.ExecutionID(id))
 	}
-	e.Project, e.Function, e.Status, e.UpdatedAt = project, fn, flint.ExecutionProcessing, start
-	if err := t.exec(ctx, "update executions set status = 'processing', updated_at = $2 where id = $1", string(id), millis(start)); err != nil {
-		return nil, nil, false, err
+	c.Call = q
+	return c, true, s.readCall(ctx, t, c.Execution.ID, q)
+}
+
+// deliveryOf reads how calls are made from a function's settings, most of which say nothing of it.
+func deliveryOf(settings string) (flint.Delivery, error) {
+	if !strings.Contains(settings, `"delivery":`) {
+		return flint.Delivery{}, nil
 	}
-	return e, c, true, s.readCall(ctx, t, id, c)
+	var v struct {
+		Delivery flint.Delivery `json:"delivery"`
+	}
+	err := json.Unmarshal([]byte(settings), &v)
+	return v.Delivery, err
 }
 
 func (s *Store) readCall(ctx context.Context, t *tx, id flint.ExecutionID, c *QueuedCall) error {
 	var headers []byte
 	var jwt string
-	var deadline int64
-	found, err := t.one(ctx, "select method, path, headers, body, user_id, user_jwt, client_ip, deadline from call_requests where id = $1", []any{string(id)},
+	var expires int64
+	found, err := t.one(ctx, `select t.method, t.path, t.headers, t.body, t.user_id, t.user_jwt, t.client_ip, c.order_key, c.expires_at
+		from call_requests t join calls c on c.id = t.id where t.id = $1`, []any{string(id)},
 		func(r scanner) error {
-			return r.Scan(&c.Method, &c.Path, &headers, &c.Body, &c.User, &jwt, &c.ClientIP, &deadline)
+			return r.Scan(&c.Method, &c.Path, &headers, &c.Body, &c.User, &jwt, &c.ClientIP, &c.OrderKey, &expires)
 		})
 	if err != nil {
 		return err
@@ -165,13 +307,13 @@ func (s *Store) readCall(ctx context.Context, t *tx, id flint.ExecutionID, c *Qu
 	if err := json.Unmarshal(headers, &c.Headers); err != nil {
 		return fmt.Errorf("headers of call %s: %w", id, err)
 	}
-	c.Deadline = instant(deadline)
+	c.Expires = instant(expires)
 	c.UserJWT, err = s.unsealed(jwt, "call", string(id))
 	return err
 }
 
-// ExtendExecution lengthens a lease. It reports that the execution was settled, deleted or given to another node
-// meanwhile, or that the lease had run out before: its result will not count.
+// ExtendExecution lengthens a lease that has not expired. It reports that the execution was settled, deleted or given to
+// another node meanwhile, or that the lease has expired: its result will not count.
 func (s *Store) ExtendExecution(ctx context.Context, id flint.ExecutionID, attempt int64, lease time.Duration) (lost bool, err error) {
 	var until time.Time
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
@@ -181,8 +323,8 @@ func (s *Store) ExtendExecution(ctx context.Context, id flint.ExecutionID, attem
 			return nil
 		}
 		until = at.Add(lease)
-		n, err := t.count(ctx, "update calls set lease_until = $3 where id = $1 and attempt = $2 and lease_node <> '' and lease_until >= $4",
-			string(id), attempt, millis(until), least)
+		n, err := t.count(ctx, "update calls set lease_until = $4 where id = $1 and attempt = $2 and lease_until >= $3 and lease_node <> ''",
+			string(id), attempt, least, millis(until))
 		lost = n == 0
 		return err
 	})
@@ -192,58 +334,21 @@ func (s *Store) ExtendExecution(ctx context.Context, id flint.ExecutionID, attem
 	return lost && err == nil, err
 }
 
-// FinishExecution records how a claimed execution ended and removes its call. It reports false for the late result of
-// an attempt that was lost or whose lease has run out, which changes nothing.
-func (s *Store) FinishExecution(ctx context.Context, e *flint.Execution, attempt int64) (bool, error) {
-	ended := now()
-	args := []any{
-		string(e.ID), millis(ended), string(e.Deployment), string(e.Status), int64(e.StatusCode), e.Duration,
-		encodeHeaders(e.RequestHeaders, e.ResponseHeaders), e.Logs, e.Errors, encodeReceipt(e.Receipt),
-	}
-	counted := false
+// ReleaseExecution hands back a call that was not begun, and why: it waits again until it is due anew after the pause. A
+// stale attempt changes nothing.
+func (s *Store) ReleaseExecution(ctx context.Context, id flint.ExecutionID, attempt int64, pause time.Duration, reason string) error {
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
-		counted = false
-		least, good := s.leases.least(e.ID, attempt, time.Now())
-		if !good {
-			return nil
-		}
-		n, err := t.count(ctx, "delete from calls where id = $1 and attempt = $2 and lease_node <> '' and lease_until >= $3", string(e.ID), attempt, least)
-		if counted = err == nil && n > 0; !counted {
+		at := now()
+		var owner int64
+		found, err := t.one(ctx, `update calls set lease_node = '', lease_until = 0, due_at = $3, reason = $4 where id = $1 and attempt = $2 and lease_node <> ''
+			returning owner`, []any{string(id), attempt, millis(at.Add(pause)), reason}, func(r scanner) error { return r.Scan(&owner) })
+		if err != nil || !found {
 			return err
 		}
-		if err := t.exec(ctx, "delete from call_requests where id = $1", string(e.ID)); err != nil {
+		if err := t.exec(ctx, "update executions set status = 'waiting', updated_at = $2 where id = $1", string(id), millis(at)); err != nil {
 			return err
 		}
-		if err := t.exec(ctx, `update executions set updated_at = $2, deployment = $3, status = $4, status_code = $5, duration = $6, headers = $7,
-			logs = $8, errors = $9, receipt = $10 where id = $1`, args...); err != nil {
-			return err
-		}
-		if err := t.cover(ctx, spanOf(e), millis(e.CreatedAt)); err != nil && !isMissingOwner(err) { // the function may be gone
-			return err
-		}
-		return s.executionEvent(ctx, t, e, "update")
-	})
-	if err != nil {
-		return false, err
-	}
-	s.leases.drop(e.ID, attempt) // also a lost one: a row that is still there has no owner, and the next sweep finds it
-	if !counted {
-		return false, nil
-	}
-	e.UpdatedAt = ended
-	return true, nil
-}
-
-// ReleaseExecution hands back a call that was not begun: it waits again, behind those that are due, so that a function
-// without room does not keep others from being tried. A stale attempt changes nothing.
-func (s *Store) ReleaseExecution(ctx context.Context, id flint.ExecutionID, attempt int64) error {
-	err := s.write(ctx, func(ctx context.Context, t *tx) error {
-		at := millis(now())
-		n, err := t.count(ctx, "update calls set lease_node = '', lease_until = 0, due_at = $3 where id = $1 and attempt = $2 and lease_node <> ''", string(id), attempt, at)
-		if err != nil || n == 0 {
-			return err
-		}
-		return t.exec(ctx, "update executions set status = 'waiting', updated_at = $2 where id = $1", string(id), at)
+		return t.unlimit(ctx, owner)
 	})
 	if err == nil {
 		s.leases.drop(id, attempt)
@@ -251,78 +356,27 @@ func (s *Store) ReleaseExecution(ctx context.Context, id flint.ExecutionID, atte
 	return err
 }
 
-// SettleExecutions fails the executions whose lease ran out. Those of the node itself whose lease this process does not
-// hold are among them at once: an earlier life of the node held them. They may have run: they do not run again.
-func (s *Store) SettleExecutions(ctx context.Context, node string, at time.Time, reason string) (settled int, err error) {
-	var lost []lostCall
-	err = s.write(ctx, func(ctx context.Context, t *tx) error {
-		settled = 0
-		if err := clampLeases(ctx, t, at); err != nil {
-			return err
-		}
-		lost, err = s.lostCalls(ctx, t, node, at)
-		if err != nil {
-			return err
-		}
-		for _, c := range lost {
-			n, err := s.settleCall(ctx, t, c.Execution, at, reason)
-			if err != nil {
-				return err
-			}
-			settled += n
-		}
-		return nil
-	})
-	if err != nil {
-		return 0, err
-	}
-	for _, c := range lost {
-		s.leases.drop(c.ID, c.attempt)
-	}
-	return settled, nil
+// unlimit lets one more call of a function be taken, of those that wait because it had as many as it may have.
+func (t *tx) unlimit(ctx context.Context, owner int64) error {
+	return t.exec(ctx, "update calls set parked = '' where id = (select id from calls where owner = $1 and parked = 'limit' order by due_at, id limit 1)", owner)
 }
 
-type lostCall struct {
-	*flint.Execution
-	attempt int64
-}
-
-// lostCalls returns the claimed calls that have no owner any more.
-func (s *Store) lostCalls(ctx context.Context, t *tx, node string, at time.Time) (lost []lostCall, err error) {
-	err = t.each(ctx, `select t.id, t.attempt, t.lease_node, t.lease_until, coalesce(f.project, ''), coalesce(f.id, '') from calls t left join functions f on f.uid = t.owner
-		where t.lease_node <> '' and (t.lease_until < $1 or t.lease_node = $2) order by t.due_at, t.id`, []any{millis(at), node},
-		func(r scanner) error {
-			c := lostCall{Execution: &flint.Execution{Status: flint.ExecutionFailed}}
-			var owner string
-			var until int64
-			if err := r.Scan(&c.ID, &c.attempt, &owner, &until, &c.Project, &c.Function); err != nil {
-				return err
-			}
-			known, good := s.leases.good(c.ID, c.attempt, at)
-			if !good && (known || owner == node || until < millis(at)) {
-				lost = append(lost, c)
-			}
-			return nil
-		})
-	return lost, err
-}
-
-// settleCall fails one execution that was lost.
-func (s *Store) settleCall(ctx context.Context, t *tx, e *flint.Execution, at time.Time, reason string) (settled int, err error) {
-	if err := dropCall(ctx, t, e.ID); err != nil {
-		return 0, err
-	}
-	settled, err = t.count(ctx, `update executions set status = 'failed', status_code = 500, errors = $2, updated_at = $3,
-		duration = case when $3 > updated_at then ($3 - updated_at) / 1000.0 else 0 end where id = $1`, string(e.ID), reason, millis(at))
-	if err != nil || settled == 0 || e.Function == "" {
-		return settled, err
-	}
-	return settled, s.executionEvent(ctx, t, e, "update")
-}
-
+// dropCall removes a call. The one that was behind it in order is its next.
 func dropCall(ctx context.Context, t *tx, id flint.ExecutionID) error {
-	if err := t.exec(ctx, "delete from calls where id = $1", string(id)); err != nil {
+	var owner int64
+	var key string
+	found, err := t.one(ctx, "delete from calls where id = $1 returning owner, order_key", []any{string(id)}, func(r scanner) error { return r.Scan(&owner, &key) })
+	if err != nil {
 		return err
 	}
-	return t.exec(ctx, "delete from call_requests where id = $1", string(id))
+	if err := t.exec(ctx, "delete from call_requests where id = $1", string(id)); err != nil || !found {
+		return err
+	}
+	if key != "" {
+		if err := t.exec(ctx, `update calls set parked = '' where parked = 'order' and id = (select id from calls
+			where owner = $1 and order_key = $2 order by place limit 1)`, owner, key); err != nil {
+			return err
+		}
+	}
+	return t.unlimit(ctx, owner)
 }

@@ -57,7 +57,7 @@ func TestEvents(t *testing.T) {
 			_, err = s.SettleExecutions(ctx, "n", time.Now().Add(time.Hour), "lost")
 		} else {
 			e.Status = flint.ExecutionCompleted
-			_, err = s.FinishExecution(ctx, e, c.Attempt)
+			_, err = s.finish(ctx, e, c.Attempt)
 		}
 		must(t, err)
 	}

@@ -92,7 +92,7 @@ func TestCallLifecycle(t *testing.T) {
 	e.Status, e.StatusCode, e.Logs, e.ResponseHeaders, e.Duration = "", 0, "", nil, 0
 	c := &QueuedCall{
 		Method: "PUT", Path: "/x?y", Headers: []flint.Header{{Name: "a", Value: "b"}}, Body: []byte{0, 1, 255}, User: "u", UserJWT: "token", ClientIP: "::1",
-		Deadline: time.UnixMilli(1_900_000_000_000).UTC(),
+		Expires: time.UnixMilli(1_900_000_000_000).UTC(),
 	}
 	must(t, s.EnqueueExecution(ctx, e, c))
 	if got := value[*flint.Execution](t)(s.Execution(ctx, "p", "f", "e")); got.Status != flint.ExecutionWaiting {
@@ -110,15 +110,15 @@ func TestCallLifecycle(t *testing.T) {
 		t.Errorf("a second ClaimExecution() = %v, %v", again, err)
 	}
 	wantErr(t, "DeleteExecution while it runs", s.DeleteExecution(ctx, "p", "f", "e"), flint.ErrExecutionInProgress)
-	must(t, s.ReleaseExecution(ctx, "e", 7)) // not the attempt
+	must(t, s.ReleaseExecution(ctx, "e", 7, 0, "")) // not the attempt
 	if lost, err := s.ExtendExecution(ctx, "e", 1, time.Minute); lost || err != nil {
 		t.Errorf("ExtendExecution() = %v, %v", lost, err)
 	}
-	must(t, s.ReleaseExecution(ctx, "e", 1))
+	must(t, s.ReleaseExecution(ctx, "e", 1, 0, "no room"))
 	if lost, err := s.ExtendExecution(ctx, "e", 1, time.Minute); !lost || err != nil {
 		t.Errorf("ExtendExecution() after ReleaseExecution = %v, %v", lost, err)
 	}
-	if ok, err := s.FinishExecution(ctx, got, 1); ok || err != nil {
+	if ok, err := s.finish(ctx, got, 1); ok || err != nil {
 		t.Errorf("FinishExecution() after ReleaseExecution = %v, %v", ok, err)
 	}
 	got, call, err = s.ClaimExecution(ctx, "n2", time.Minute)
@@ -128,13 +128,13 @@ func TestCallLifecycle(t *testing.T) {
 	}
 	got.Status, got.StatusCode, got.Logs, got.Duration = flint.ExecutionCompleted, 201, "done", 0.5
 	got.ResponseHeaders = []flint.Header{{Name: "content-type", Value: "text/plain"}}
-	if ok, err := s.FinishExecution(ctx, got, 1); ok || err != nil {
+	if ok, err := s.finish(ctx, got, 1); ok || err != nil {
 		t.Errorf("FinishExecution(stale) = %v, %v", ok, err)
 	}
-	if ok, err := s.FinishExecution(ctx, got, 2); !ok || err != nil {
+	if ok, err := s.finish(ctx, got, 2); !ok || err != nil {
 		t.Errorf("FinishExecution() = %v, %v", ok, err)
 	}
-	if ok, _ := s.FinishExecution(ctx, got, 2); ok {
+	if ok, _ := s.finish(ctx, got, 2); ok {
 		t.Error("a second FinishExecution counted")
 	}
 	diff(t, "Execution() at the end", value[*flint.Execution](t)(s.Execution(ctx, "p", "f", "e")), got)
@@ -185,7 +185,7 @@ func TestSettleExecutions(t *testing.T) {
 	settle("n1", time.Now(), 0)
 	s.leases.drop("a", callA.Attempt) // as if it were of an earlier life
 	settle("n1", time.Now(), 1)
-	if ok, err := s.FinishExecution(ctx, a, callA.Attempt); ok || err != nil {
+	if ok, err := s.finish(ctx, a, callA.Attempt); ok || err != nil {
 		t.Errorf("FinishExecution() of a settled execution = %v, %v", ok, err)
 	}
 	settle("", time.Now().Add(2*time.Minute), 1)
@@ -230,7 +230,7 @@ func TestEachCallRunsOnce(t *testing.T) {
 				ran[e.ID]++
 				mu.Unlock()
 				e.Status = flint.ExecutionCompleted
-				if ok, err := s.FinishExecution(ctx, e, c.Attempt); !ok || err != nil {
+				if ok, err := s.finish(ctx, e, c.Attempt); !ok || err != nil {
 					t.Errorf("FinishExecution() = %v, %v", ok, err)
 				}
 			}

@@ -30,6 +30,8 @@ type functionSettings struct {
 
 	Domain  flint.DomainSettings `json:"domain,omitzero"`
 	Scaling flint.Scaling        `json:"scaling,omitzero"`
+
+	Delivery flint.Delivery `json:"delivery,omitzero"`
 }
 
 const functionColumns = `t.project, t.id, t.created_at, t.updated_at, t.name, t.runtime, t.enabled, t.live, t.schedule, t.timeout, t.entrypoint,
@@ -54,7 +56,7 @@ func scanFunction(r scanner) (*flint.Function, error) {
 	f.Retention, f.BuildSpec, f.RuntimeSpec = v.Retention, v.BuildSpec, v.RuntimeSpec
 	f.ProviderRepositoryID, f.ProviderBranch, f.ProviderRootDirectory = v.ProviderRepositoryID, v.ProviderBranch, v.ProviderRootDirectory
 	f.ProviderSilentMode, f.ProviderBranches, f.ProviderPaths = v.ProviderSilentMode, v.ProviderBranches, v.ProviderPaths
-	f.Domain, f.Scaling = v.Domain, v.Scaling
+	f.Domain, f.Scaling, f.Delivery = v.Domain, v.Scaling, v.Delivery
 	return &f, nil
 }
 
@@ -64,7 +66,7 @@ func functionArgs(f *flint.Function) ([]any, error) {
 		Execute: f.Execute, Events: f.Events, Scopes: f.Scopes, Logging: f.Logging, Retention: f.Retention,
 		BuildSpec: f.BuildSpec, RuntimeSpec: f.RuntimeSpec, ProviderRepositoryID: f.ProviderRepositoryID, ProviderBranch: f.ProviderBranch,
 		ProviderRootDirectory: f.ProviderRootDirectory, ProviderSilentMode: f.ProviderSilentMode,
-		ProviderBranches: f.ProviderBranches, ProviderPaths: f.ProviderPaths, Domain: f.Domain, Scaling: f.Scaling,
+		ProviderBranches: f.ProviderBranches, ProviderPaths: f.ProviderPaths, Domain: f.Domain, Scaling: f.Scaling, Delivery: f.Delivery,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("settings of function %s: %w", f.ID, err)
@@ -205,12 +207,18 @@ func (s *Store) functionLister(project flint.ProjectID, l flint.List) *lister[*f
 func (s *Store) UpdateFunction(ctx context.Context, project flint.ProjectID, id flint.FunctionID, change func(*flint.Function) error) (*flint.Function, error) {
 	var f *flint.Function
 	err := s.write(ctx, func(ctx context.Context, t *tx) (err error) {
-		if f, _, err = function(ctx, t, project, id); err != nil {
+		var uid int64
+		if f, uid, err = function(ctx, t, project, id); err != nil {
 			return err
 		}
-		created := f.CreatedAt
+		created, limit := f.CreatedAt, f.Delivery.MaxConcurrent
 		if err := change(f); err != nil {
 			return err
+		}
+		if f.Delivery.MaxConcurrent != limit { // those that wait for the old limit are looked at anew
+			if err := t.exec(ctx, "update calls set parked = '' where owner = $1 and parked = 'limit'", uid); err != nil {
+				return err
+			}
 		}
 		f.Project, f.ID, f.CreatedAt = project, id, created
 		if err := updateFunction(ctx, t, f); err != nil {

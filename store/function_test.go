@@ -156,7 +156,7 @@ func TestDeletedFunctionLeavesNothingToItsNamesake(t *testing.T) {
 		t.Error(err)
 	}
 	running.Status = flint.ExecutionCompleted
-	if _, err := s.FinishExecution(ctx, running, call.Attempt); err != nil {
+	if _, err := s.finish(ctx, running, call.Attempt); err != nil {
 		t.Error(err)
 	}
 	if used, err := s.DigestsInUse(ctx, []string{"src0", "src1"}); len(used) != 0 || err != nil {

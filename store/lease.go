@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"sync"
 	"time"
 
@@ -72,9 +74,25 @@ func (l *leases) least(id flint.ExecutionID, attempt int64, at time.Time) (milli
 	return at.UnixMilli(), true
 }
 
+func (l *leases) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.held)
+}
+
+const readLongLease = "select 1 from calls where lease_node <> '' and lease_until > $1 limit 1"
+
 // clampLeases has leases end that a clock which was ahead has written: not at once, because somebody may live.
-func clampLeases(ctx context.Context, t *tx, at time.Time) error {
-	return t.exec(ctx, "update calls set lease_until = $1 where lease_node <> '' and lease_until > $1", millis(at.Add(longestLease)))
+func (s *Store) clampLeases(ctx context.Context, at time.Time) error {
+	end := millis(at.Add(longestLease))
+	if err := s.one(ctx, readLongLease, []any{end}, ignore); errors.Is(err, sql.ErrNoRows) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	return s.write(ctx, func(ctx context.Context, t *tx) error {
+		return t.exec(ctx, "update calls set lease_until = $1 where lease_node <> '' and lease_until > $1", end)
+	})
 }
 
 // HastenExecutions makes those calls due that wait although they were queued, or handed back, at a time that is yet to

@@ -319,7 +319,7 @@ func TestSpansHoldWhatIsInThem(t *testing.T) {
 	claimed, call, err := s.ClaimExecution(ctx, "n", time.Minute)
 	must(t, err)
 	claimed.Status, claimed.Deployment = flint.ExecutionCompleted, "z"
-	if counted, err := s.FinishExecution(ctx, claimed, call.Attempt); !counted || err != nil {
+	if counted, err := s.finish(ctx, claimed, call.Attempt); !counted || err != nil {
 		t.Errorf("FinishExecution() = %v, %v", counted, err)
 	}
 	if n := found("z"); n != 1 {

@@ -69,7 +69,7 @@ func TestExecutionsHaveReceipts(t *testing.T) {
 		t.Fatal(claimed, err)
 	}
 	claimed.Status, claimed.Receipt = flint.ExecutionCompleted, receipt
-	if _, err := s.FinishExecution(ctx, claimed, call.Attempt); err != nil {
+	if _, err := s.finish(ctx, claimed, call.Attempt); err != nil {
 		t.Fatal(err)
 	}
 	for _, id := range []flint.ExecutionID{e.ID, queued.ID} {

@@ -71,6 +71,9 @@ func (s *Store) sweepFunction(ctx context.Context, uid int64) error {
 			"delete from build_logs where deployment in (select id from deployments where owner = $1 order by id limit $2)",
 			"delete from deployments where id in (select id from deployments where owner = $1 order by id limit $2)",
 		}},
+		{sweepRows, []string{"delete from attempts where owner = $1 and (execution, number) in (select execution, number from attempts where owner = $1 limit $2)"}},
+		{sweepRows / 50, []string{"delete from dead_letters where id in (select id from dead_letters where owner = $1 order by died_at, id limit $2)"}},
+		{sweepRows, []string{"delete from idempotency where owner = $1 and key in (select key from idempotency where owner = $1 order by key limit $2)"}},
 		{sweepRows, []string{
 			"delete from execution_spans where owner = $1 and deployment in (select deployment from execution_spans where owner = $1 order by deployment limit $2)",
 		}},

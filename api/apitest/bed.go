@@ -187,7 +187,7 @@ func (i *Invoker) Enqueue(ctx context.Context, c *invoke.Call) (*flint.Execution
 	if !c.At.IsZero() {
 		e.Status, e.ScheduledAt = flint.ExecutionScheduled, c.At
 	}
-	return e, i.Store.EnqueueExecution(ctx, e, &store.QueuedCall{Method: c.Method, Path: c.Path, Body: c.Body, Deadline: time.Now().Add(time.Minute)})
+	return e, i.Store.EnqueueExecution(ctx, e, &store.QueuedCall{Method: c.Method, Path: c.Path, Body: c.Body})
 }
 
 // Delete notes what it was told.

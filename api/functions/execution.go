@@ -3,6 +3,7 @@ package functions
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -59,12 +60,15 @@ func (s *Service) createExecution(ctx context.Context, in *createExecutionIn) (c
 		}
 		call.Trigger, call.Caller.UserJWT = flint.TriggerSchedule, "" // a token would be old by then
 	}
+	if err := in.keys(call); err != nil {
+		return createdExecution{}, err
+	}
 	if in.Async {
 		e, err := s.config.Invoker.Enqueue(ctx, call)
 		if err != nil {
 			return createdExecution{}, err
 		}
-		return in.answer(wire.NewExecution(e, p.Privileged(), in.Format), nil)
+		return s.accepted(ctx, in, e)
 	}
 	result, err := s.config.Invoker.Run(ctx, call)
 	if err != nil {
@@ -73,6 +77,57 @@ func (s *Service) createExecution(ctx context.Context, in *createExecutionIn) (c
 	m := wire.NewExecution(result.Execution, p.Privileged(), in.Format)
 	m.ResponseHeaders = append([]flint.Header{}, result.Headers...)
 	return in.answer(m, result.Body)
+}
+
+// The headers with which a call that nobody waits for is made once, or in turn. They are ours: the reference has none. The first is
+// draft-ietf-httpapi-idempotency-key-header.
+const (
+	idempotencyHeader = "idempotency-key"
+	orderingHeader    = "x-flint-ordering-key"
+	maxKey            = 255
+)
+
+// keys reads the keys of an asynchronous call, from the headers of the request or, for clients that cannot set these,
+// from those of the call.
+func (in *createExecutionIn) keys(call *invoke.Call) error {
+	for name, to := range map[string]*string{idempotencyHeader: &call.IdempotencyKey, orderingHeader: &call.OrderKey} {
+		key := in.Header.Get(name)
+		switch {
+		case key != "" && !in.Async:
+			return api.Invalid("async", "A call with the header "+name+" must be asynchronous")
+		case key == "" && in.Async:
+			for _, h := range call.Headers {
+				if h.Name == name {
+					key = h.Value
+				}
+			}
+		}
+		if len(key) > maxKey {
+			return api.Invalid(name, "Value must be a valid string and no longer than "+strconv.Itoa(maxKey)+" chars")
+		}
+		*to = key
+	}
+	if call.OrderKey != "" && !call.At.IsZero() {
+		return api.Invalid(orderingHeader, "A call that runs at a time of its own has no place in an order")
+	}
+	return nil
+}
+
+// accepted answers an asynchronous call. One whose idempotency key was known may have ended: it comes with the answer.
+func (s *Service) accepted(ctx context.Context, in *createExecutionIn, e *flint.Execution) (createdExecution, error) {
+	m := wire.NewExecution(e, in.Principal.Privileged(), in.Format)
+	if !e.Status.Final() {
+		return in.answer(m, nil)
+	}
+	kept, err := s.config.Store.Answer(ctx, e.ID)
+	if err != nil {
+		return createdExecution{}, err
+	}
+	if kept == nil {
+		return in.answer(m, nil)
+	}
+	m.ResponseHeaders = append([]flint.Header{}, kept.Headers...)
+	return in.answer(m, kept.Body)
 }
 
 // answer makes what the client asked for out of an execution and the body that the function answered.

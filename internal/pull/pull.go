@@ -28,8 +28,8 @@ type Loop struct {
 	Bell  Bell          // may be rung by others
 	Every time.Duration // how often the queue is looked at and swept although nobody rang
 
-	// Claim takes the next piece of work; nil when there is none.
-	Claim func(context.Context) (work func(), err error)
+	// Claim takes the next pieces of work, at most free of them; none when there is nothing to do.
+	Claim func(ctx context.Context, free int) (work []func(), err error)
 	// Sweep settles what has lost its owner.
 	Sweep func(context.Context) error
 	// Due says when work will come that waits for its time; zero: not soon. Nil: there is no such work.
@@ -37,6 +37,9 @@ type Loop struct {
 	// Failed hears of errors of the three above while the loop is not told to stop.
 	Failed func(error)
 }
+
+// batch is how many pieces of work are taken at once: to take one costs as much as to take some.
+const batch = 16
 
 const (
 	overdue = 100 * time.Millisecond // until work is looked for again that is due and was not to be had
@@ -50,36 +53,53 @@ func (l *Loop) Run(ctx context.Context, running *sync.WaitGroup) {
 	tick := time.NewTicker(l.Every)
 	defer tick.Stop()
 	for {
-		for free := false; !free; {
-			select { // what has lost its owner is found also while all of the work hangs
-			case <-tick.C:
-				l.check(ctx, l.Sweep(ctx))
-				continue
-			default:
-			}
-			select {
-			case slots <- struct{}{}:
-				free = true
-			case <-tick.C:
-				l.check(ctx, l.Sweep(ctx))
-			case <-ctx.Done():
-				return
-			}
+		select { // also while there is no end of work
+		case <-tick.C:
+			l.check(ctx, l.Sweep(ctx))
+		default:
 		}
-		work, err := l.Claim(ctx)
+		free := l.reserve(ctx, slots, tick.C)
+		if free == 0 {
+			return
+		}
+		work, err := l.Claim(ctx, free)
 		l.check(ctx, err)
-		if work != nil {
+		for range free - len(work) {
+			<-slots
+		}
+		for _, do := range work {
 			running.Go(func() {
 				defer func() { <-slots }()
-				work()
+				do()
 			})
-			continue
 		}
-		<-slots
-		if !l.wait(ctx, tick.C, err != nil) {
+		if len(work) == 0 && !l.wait(ctx, tick.C, err != nil) {
 			return
 		}
 	}
+}
+
+// reserve waits for a free slot, takes it with those that are free beside it, and returns how many; 0 when ctx has ended.
+// Meanwhile it sweeps: what has lost its owner is found also while all of the work hangs.
+func (l *Loop) reserve(ctx context.Context, slots chan struct{}, tick <-chan time.Time) int {
+	for taken := false; !taken; {
+		select {
+		case slots <- struct{}{}:
+			taken = true
+		case <-tick:
+			l.check(ctx, l.Sweep(ctx))
+		case <-ctx.Done():
+			return 0
+		}
+	}
+	for n := 1; n < batch; n++ {
+		select {
+		case slots <- struct{}{}:
+		default:
+			return n
+		}
+	}
+	return batch
 }
 
 // wait waits until there may be work again; false when there will be none.

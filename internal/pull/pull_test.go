@@ -23,12 +23,24 @@ type queue struct {
 	due     time.Time
 }
 
-func (q *queue) claim(work time.Duration) func(context.Context) (func(), error) {
-	return func(context.Context) (func(), error) {
+func (q *queue) claim(work time.Duration) func(context.Context, int) ([]func(), error) {
+	one := q.claimOne(work)
+	return func(_ context.Context, free int) (all []func(), _ error) {
+		for range free {
+			if w := one(); w != nil {
+				all = append(all, w)
+			}
+		}
+		return all, nil
+	}
+}
+
+func (q *queue) claimOne(work time.Duration) func() func() {
+	return func() func() {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		if q.waiting == 0 && (q.due.IsZero() || time.Now().Before(q.due)) {
-			return nil, nil
+			return nil
 		}
 		if q.waiting == 0 {
 			q.due = time.Time{}
@@ -44,7 +56,7 @@ func (q *queue) claim(work time.Duration) func(context.Context) (func(), error) 
 			q.mu.Lock()
 			q.at--
 			q.mu.Unlock()
-		}, nil
+		}
 	}
 }
 
@@ -126,8 +138,8 @@ func TestSweepsGoOnUnderLoadAndErrorsAreHeard(t *testing.T) {
 		claim := q.claim(time.Second)
 		play(t, q, pull.Loop{
 			Slots: 1, Failed: func(error) { heard++ },
-			Claim: func(ctx context.Context) (func(), error) {
-				work, _ := claim(ctx)
+			Claim: func(ctx context.Context, free int) ([]func(), error) {
+				work, _ := claim(ctx, free)
 				return work, boom
 			},
 		}, time.Second, 10*time.Minute, func(pull.Bell) {})
@@ -153,7 +165,7 @@ func TestAQueueThatCannotBeReadIsLeftAloneForAWhile(t *testing.T) {
 		tried := 0
 		play(t, &queue{}, pull.Loop{
 			Slots: 1, Failed: func(error) {}, Due: func(context.Context) (time.Time, error) { return time.Now(), nil },
-			Claim: func(context.Context) (func(), error) { tried++; return nil, errors.New("boom") },
+			Claim: func(context.Context, int) ([]func(), error) { tried++; return nil, errors.New("boom") },
 		}, 0, time.Minute, func(pull.Bell) {})
 		if tried < 50 || tried > 70 {
 			t.Errorf("tried %d times in a minute, want once a second", tried)

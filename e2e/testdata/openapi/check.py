@@ -107,7 +107,12 @@ def call(name, ids=None, params=None, query="", form=None, headers=None, want=No
 def archive():
     packed = io.BytesIO()
     with gzip.GzipFile(fileobj=packed, mode="wb") as z, tarfile.open(fileobj=z, mode="w") as t:
-        code = b"module.exports = async ({ res, log }) => { log('logged'); return res.text('done') }"
+        code = b"""module.exports = async ({ req, res, log }) => {
+            log('logged')
+            if (req.path === '/fail') throw new Error('failed')
+            if (req.path === '/slow') await new Promise(resolve => setTimeout(resolve, 10000))
+            return res.text('done')
+        }"""
         info = tarfile.TarInfo("index.js")
         info.size = len(code)
         t.addfile(info, io.BytesIO(code))
@@ -191,6 +196,24 @@ call("functions.getExecution", execution)
 call("functions.listExecutions", f)
 call("functions.listExecutions", f, query="?queries[]=nonsense", want=400)
 call("flint.getExecutionReceipt", execution)
+call("flint.updateFunctionDelivery", f, {"maxAttempts": 1, "deadLetters": True})
+call("flint.updateFunctionDelivery", f, {"retryOn": ["answered"]}, want=400)
+call("flint.getFunctionDelivery", f)
+letters = []
+for _ in range(2):
+    failing = call("functions.createExecution", f, {"async": True, "path": "/fail"})
+    letters.append({**f, "executionId": failing["$id"]})
+    finished(letters[-1])
+call("flint.listExecutionAttempts", letters[0])
+call("flint.listDeadLetters", f)
+call("flint.getDeadLetter", letters[0])
+call("flint.redriveDeadLetter", letters[0])
+call("flint.redriveDeadLetter", letters[0], want=404)
+call("flint.deleteDeadLetter", letters[1])
+call("flint.purgeDeadLetters", f)
+call("flint.cancelExecution", execution, want=409)
+waiting = {**f, "executionId": call("functions.createExecution", f, {"async": True, "path": "/slow"})["$id"]}
+call("flint.cancelExecution", waiting)
 call("functions.deleteExecution", execution)
 call("functions.getExecution", execution, want=404)
 call("flint.getExecutionReceipt", execution, want=404)
