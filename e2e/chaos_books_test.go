@@ -171,6 +171,7 @@ type outcomes struct {
 	completed, failed           int // of those accepted
 	reasons                     map[string]int
 	lost, missing, twice        int           // ended in the ledger and failed all the same; without a record; ended twice
+	untouched                   int           // failed and never began
 	worst                       time.Duration // from its call, or the last start of the node, to its end
 }
 
@@ -228,6 +229,8 @@ func (b *books) balance(t *testing.T, c *chaosNode, f *node.Function, l *ledger,
 			wrong("execution %s is completed and its body never ended", id)
 		case e.Status == "failed" && ended > 0:
 			o.lost++
+		case e.Status == "failed" && began == 0:
+			o.untouched++
 		}
 		if began > 1 || ended > 1 {
 			o.twice++
@@ -283,6 +286,7 @@ func (o outcomes) table(l *chaosLoad, extra ...string) string {
 	row("without a record", o.missing)
 	row("body ran twice", o.twice)
 	row("body ended, record failed", o.lost)
+	row("body never began, record failed", o.untouched)
 	row("worst wait", o.worst.Round(time.Millisecond))
 	_ = w.Flush() // into memory
 	return b.String()
