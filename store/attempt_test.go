@@ -10,13 +10,18 @@ import (
 	"flint"
 )
 
-// ClaimExecution claims one call.
+// ClaimExecution claims one call and begins it.
 func (s *Store) ClaimExecution(ctx context.Context, node string, lease time.Duration) (*flint.Execution, *QueuedCall, error) {
 	claims, err := s.ClaimExecutions(ctx, node, lease, 1)
 	if err != nil || len(claims) == 0 {
 		return nil, nil, err
 	}
-	return claims[0].Execution, claims[0].Call, nil
+	e, c := claims[0].Execution, claims[0].Call
+	if _, err := s.BeginExecution(ctx, e.ID, c.Attempt); err != nil {
+		return nil, nil, err
+	}
+	e.Status = flint.ExecutionProcessing
+	return e, c, nil
 }
 
 // finish ends an attempt that answered, and reports whether that counted.
@@ -47,7 +52,13 @@ func (s *bundle) end(t *testing.T, c Claim, o flint.Outcome) Settled {
 
 func (s *bundle) claims(t *testing.T, limit int) []Claim {
 	t.Helper()
-	return value[[]Claim](t)(s.ClaimExecutions(t.Context(), "n", time.Minute, limit))
+	claims := value[[]Claim](t)(s.ClaimExecutions(t.Context(), "n", time.Minute, limit))
+	for _, c := range claims {
+		if lost, err := s.BeginExecution(t.Context(), c.Execution.ID, c.Call.Attempt); lost || err != nil {
+			t.Errorf("BeginExecution() = %v, %v", lost, err)
+		}
+	}
+	return claims
 }
 
 // claimNext claims one call when it becomes due.
