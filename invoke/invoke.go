@@ -66,8 +66,6 @@ type Call struct {
 	due      time.Time // of asynchronous calls
 	async    bool
 	domain   bool
-
-	begin func(context.Context) error // of a queued call: notes that a worker has it; an error is that it must not be made
 }
 
 // Result is what came of a call.
@@ -232,20 +230,9 @@ func (i *Invoker) attempt(ctx context.Context, t *target, c *Call) (*attempt, er
 	}
 	var limit *deadline
 	a.ctx, limit = i.deadline(ctx, t.function, c.async)
-	a.cancel = limit.stop
-	begun := false
-	request.Begun = func() error {
-		if c.begin != nil {
-			if err := c.begin(a.ctx); err != nil {
-				return err
-			}
-		}
-		begun = true
-		limit.run()
-		return nil
-	}
+	a.cancel, request.Begun = limit.stop, limit.run
 	response, output, err := i.config.Pool.Do(a.ctx, t.worker, request)
-	if refused(err) || !begun && errors.Is(err, errStopping) { // in its next life the node makes it
+	if refused(err) {
 		a.cancel()
 		return nil, err
 	}
@@ -265,9 +252,9 @@ func (i *Invoker) attempt(ctx context.Context, t *target, c *Call) (*attempt, er
 	return a, nil
 }
 
-// refused reports whether a call was not made because there was no room for it, or none for the note that it is.
+// refused reports whether a call was not made because there was no room for it.
 func refused(err error) bool {
-	return errors.Is(err, flint.ErrStorageUnavailable) || errors.Is(err, flint.ErrTooBusy) || errors.Is(err, flint.ErrFunctionBusy) || errors.Is(err, flint.ErrShuttingDown)
+	return errors.Is(err, flint.ErrTooBusy) || errors.Is(err, flint.ErrFunctionBusy) || errors.Is(err, flint.ErrShuttingDown)
 }
 
 // fail settles an attempt whose function gave no answer.

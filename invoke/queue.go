@@ -197,13 +197,6 @@ func (i *Invoker) runQueued(life context.Context, e *flint.Execution, q *store.Q
 		Project: e.Project, Function: e.Function, Trigger: e.Trigger, Method: q.Method, Path: q.Path, Headers: q.Headers, Body: q.Body,
 		Caller:   Caller{Privileged: true, User: q.User, UserJWT: q.UserJWT}, // the right was checked when it was accepted
 		ClientIP: q.ClientIP, async: true,
-		begin: func(ctx context.Context) error {
-			lost, err := i.config.Store.BeginExecution(ctx, e.ID, q.Attempt)
-			if lost {
-				return errLost
-			}
-			return err
-		},
 	}
 	done, end, busy := i.runWatched(ctx, e, call)
 	if busy != nil { // somebody else's turn, for a while

@@ -218,8 +218,8 @@ func (s *Store) Attempts(ctx context.Context, id flint.ExecutionID) ([]flint.Att
 const settleBatch = 500
 
 // SettleExecutions ends the attempts whose lease ran out. Those of the node itself whose lease this process does not hold
-// are among them at once: an earlier life of the node held them. What had begun may have had effects, and runs again only if
-// its function wants that; the rest waits again. reason is for people.
+// are among them at once: an earlier life of the node held them. They may have run: they run again only if their function
+// wants that. reason is for people.
 func (s *Store) SettleExecutions(ctx context.Context, node string, at time.Time, reason string) (settled int, err error) {
 	if err := s.clampLeases(ctx, at); err != nil {
 		return 0, err
@@ -285,12 +285,6 @@ func (s *Store) settleOne(ctx context.Context, t *tx, q *callRow, outcome flint.
 	}
 	if !found {
 		return dropCall(ctx, t, q.id)
-	}
-	if outcome == flint.OutcomeLost && e.Status == flint.ExecutionWaiting { // no worker had it yet
-		if err := t.exec(ctx, "update calls set lease_node = '', lease_until = 0 where id = $1", string(q.id)); err != nil {
-			return err
-		}
-		return t.unlimit(ctx, q.owner)
 	}
 	e.Duration = 0
 	if e.Status == flint.ExecutionProcessing {

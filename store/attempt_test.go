@@ -10,18 +10,13 @@ import (
 	"flint"
 )
 
-// ClaimExecution claims one call and begins it.
+// ClaimExecution claims one call.
 func (s *Store) ClaimExecution(ctx context.Context, node string, lease time.Duration) (*flint.Execution, *QueuedCall, error) {
 	claims, err := s.ClaimExecutions(ctx, node, lease, 1)
 	if err != nil || len(claims) == 0 {
 		return nil, nil, err
 	}
-	e, c := claims[0].Execution, claims[0].Call
-	if _, err := s.BeginExecution(ctx, e.ID, c.Attempt); err != nil {
-		return nil, nil, err
-	}
-	e.Status = flint.ExecutionProcessing
-	return e, c, nil
+	return claims[0].Execution, claims[0].Call, nil
 }
 
 // finish ends an attempt that answered, and reports whether that counted.
@@ -52,13 +47,7 @@ func (s *bundle) end(t *testing.T, c Claim, o flint.Outcome) Settled {
 
 func (s *bundle) claims(t *testing.T, limit int) []Claim {
 	t.Helper()
-	claims := value[[]Claim](t)(s.ClaimExecutions(t.Context(), "n", time.Minute, limit))
-	for _, c := range claims {
-		if lost, err := s.BeginExecution(t.Context(), c.Execution.ID, c.Call.Attempt); lost || err != nil {
-			t.Errorf("BeginExecution() = %v, %v", lost, err)
-		}
-	}
-	return claims
+	return value[[]Claim](t)(s.ClaimExecutions(t.Context(), "n", time.Minute, limit))
 }
 
 // claimNext claims one call when it becomes due.

@@ -181,8 +181,8 @@ func (s *Store) NextDue(ctx context.Context) (time.Time, error) {
 	return instant(at), err
 }
 
-// ClaimExecutions gives up to limit calls, those that have been due for longest, to a node, for the time of a lease. They
-// go on waiting, for a worker, until BeginExecution: who loses them before then has lost nothing.
+// ClaimExecutions gives up to limit calls, those that have been due for longest, to a node, for the time of a lease. A
+// claim outlives the loss of power: what may have run must not run again.
 func (s *Store) ClaimExecutions(ctx context.Context, node string, lease time.Duration, limit int) ([]Claim, error) {
 	if node == "" {
 		return nil, errNoNode
@@ -194,7 +194,7 @@ func (s *Store) ClaimExecutions(ctx context.Context, node string, lease time.Dur
 		return nil, err
 	}
 	var claims []Claim
-	err := s.write(ctx, func(ctx context.Context, t *tx) error {
+	err := s.writer.do(ctx, &job{durable: true, run: func(ctx context.Context, t *tx) error {
 		claims = nil
 		until := time.Now().Add(lease)
 		for passed := 0; passed < orphansPerClaim && len(claims) < limit; {
@@ -212,7 +212,7 @@ func (s *Store) ClaimExecutions(ctx context.Context, node string, lease time.Dur
 			}
 		}
 		return nil
-	})
+	}})
 	if err != nil {
 		for _, c := range claims {
 			s.leases.drop(c.Execution.ID, c.Call.Attempt)
@@ -260,7 +260,7 @@ func (s *Store) claim(ctx context.Context, t *tx, node string, lease time.Durati
 	if err := t.exec(ctx, "update calls set lease_node = $2, lease_until = $3, attempt = $4 where id = $1", id, node, millis(start.Add(lease)), q.Attempt); err != nil {
 		return Claim{}, false, err
 	}
-	if err := t.exec(ctx, "update executions set status = 'waiting', updated_at = $2 where id = $1 and status = 'scheduled'", id, millis(start)); err != nil {
+	if err := t.exec(ctx, "update executions set status = 'processing', updated_at = $2 where id = $1", id, millis(start)); err != nil {
 		return Claim{}, false, err
 	}
 	found, err := t.one(ctx, "select "+executionColumns+" from executions t where t.id = $1", []any{id}, func(r scanner) (err error) {
@@ -310,23 +310,6 @@ func (s *Store) readCall(ctx context.Context, t *tx, id flint.ExecutionID, c *Qu
 	c.Expires = instant(expires)
 	c.UserJWT, err = s.unsealed(jwt, "call", string(id))
 	return err
-}
-
-// BeginExecution notes that a worker has a call: from now on it may have effects. It outlives the loss of power: what may
-// have run must not run again. It reports that the call was lost meanwhile: then it must not be made.
-func (s *Store) BeginExecution(ctx context.Context, id flint.ExecutionID, attempt int64) (lost bool, err error) {
-	err = s.writer.do(ctx, &job{durable: true, run: func(ctx context.Context, t *tx) error {
-		at := time.Now()
-		least, good := s.leases.least(id, attempt, at)
-		if lost = !good; lost {
-			return nil
-		}
-		n, err := t.count(ctx, `update executions set status = 'processing', updated_at = $4 where id = (select id from calls
-			where id = $1 and attempt = $2 and lease_until >= $3 and lease_node <> '')`, string(id), attempt, least, millis(at))
-		lost = n == 0
-		return err
-	}})
-	return lost && err == nil, err
 }
 
 // ExtendExecution lengthens a lease that has not expired. It reports that the execution was settled, deleted or given to

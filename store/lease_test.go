@@ -60,8 +60,7 @@ func TestALeaseThatRanOut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := setup(t)
-			e, attempt := taken(t, s, "e", "n", time.Minute)
-			s.leases.take(e.ID, attempt, time.Now().Add(-time.Millisecond))
+			e, attempt := taken(t, s, "e", "n", time.Nanosecond)
 			late(t, s, e, attempt)
 			if n, err := s.SettleExecutions(t.Context(), "n", time.Now(), "lost"); n != 1 || err != nil {
 				t.Errorf("SettleExecutions() = %d, %v, want 1 at once", n, err)
@@ -137,31 +136,5 @@ func TestCallsOfAClockThatWasAhead(t *testing.T) {
 	}
 	if e, _, err := s.ClaimExecution(ctx, "n", time.Minute); err != nil || e == nil || e.ID != "waits" {
 		t.Errorf("ClaimExecution() = %v, %v", e, err)
-	}
-}
-
-// TestWhatHadNotBegunWaitsAgain is about calls that a node had taken and for which it had no worker yet when it died.
-func TestWhatHadNotBegunWaitsAgain(t *testing.T) {
-	t.Parallel()
-	s, ctx := setup(t), t.Context()
-	must(t, s.EnqueueExecution(ctx, sample("e", s.f), &QueuedCall{}))
-	claims := value[[]Claim](t)(s.ClaimExecutions(ctx, "n", time.Minute, 1))
-	reborn(s.Store)
-	if n, err := s.SettleExecutions(ctx, "n", time.Now(), "lost"); n != 1 || err != nil {
-		t.Errorf("SettleExecutions() = %d, %v, want 1", n, err)
-	}
-	if e := value[*flint.Execution](t)(s.Execution(ctx, "p", "f", "e")); e.Status != flint.ExecutionWaiting {
-		t.Errorf("the execution is %s: %s", e.Status, e.Errors)
-	}
-	if lost, err := s.BeginExecution(ctx, "e", claims[0].Call.Attempt); !lost || err != nil {
-		t.Errorf("BeginExecution() of who has lost it = %v, %v", lost, err)
-	}
-	e, c, err := s.ClaimExecution(ctx, "n", time.Minute)
-	must(t, err)
-	if e == nil || c.Tries != 0 {
-		t.Fatalf("ClaimExecution() = %+v, %+v, want it with no attempt behind it", e, c)
-	}
-	if counted, err := s.finish(ctx, e, c.Attempt); !counted || err != nil {
-		t.Errorf("finish() = %v, %v", counted, err)
 	}
 }

@@ -152,15 +152,13 @@ func (p *Pool) Do(ctx context.Context, t *Target, r *Request) (*Response, Output
 		var more toll
 		w, more, err = p.acquire(ctx, t, r.Depth)
 		wait.queue, wait.start = wait.queue+more.queue, wait.start+more.start
-		if err == nil && r.Begun != nil {
-			if err = r.Begun(); err != nil {
-				w.group.release(w, false)
-			}
-		}
 		if err != nil {
 			return nil, waited(wait), err
 		}
 		c = w.begin(wait)
+	}
+	if r.Begun != nil {
+		r.Begun()
 	}
 	err = c.transmit(ctx, r)
 	if err == nil {

@@ -369,20 +369,3 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 		<-tick.C
 	}
 }
-
-// TestACallThatMustNotBeMade is about one whose caller finds out that it is somebody else's when there is a worker for it.
-func TestACallThatMustNotBeMade(t *testing.T) {
-	t.Parallel()
-	b := setup(t, 1, func(c *worker.Config) { c.MaxSerial = 1 })
-	target := b.target("d", nil)
-	theirs := errors.New("it is somebody else's")
-	for range 3 {
-		_, _, err := b.pool.Do(t.Context(), target, &worker.Request{Method: "GET", Path: "/", Begun: func() error { return theirs }})
-		if !errors.Is(err, theirs) || b.pool.InFlight() != 0 {
-			t.Errorf("Do() = %v with %d calls in flight", err, b.pool.InFlight())
-		}
-	}
-	if _, body, err := b.get(t.Context(), target, "/", []byte("x")); err != nil || body != "echo x" {
-		t.Errorf("the next call: %q, %v", body, err)
-	}
-}

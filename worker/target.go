@@ -40,9 +40,7 @@ type Request struct {
 	Depth       int // how many functions wait for this call in turn; 0: it came from outside
 	Body        []byte
 	More        io.Reader // what follows Body, when the whole is not in memory; nil: nothing
-
-	// Begun is called when there is a worker for the call, before that has it. An error is that it must not be made.
-	Begun func() error // nil: nobody asks
+	Begun       func()    // called when a worker has the call; nil: nobody asks
 }
 
 // Response is what a function answers, as its adapter sent it: the rules of the contract about headers are not applied.
