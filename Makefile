@@ -13,7 +13,7 @@ export FLINT_TEST_BINARY     ?= $(CURDIR)/bin/flint
 export FLINT_TEST_TOOLCHAINS ?= $(CURDIR)/.tools/toolchains
 export FLINT_TEST_SEEDS      ?= $(CURDIR)/.tools/seeds
 
-.PHONY: help setup build run demo test lint check bench soak fuzz clean
+.PHONY: help setup build run demo test lint check bench soak chaos fuzz clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,12 @@ soak: ## have a node with the race detector do everything for SOAK (30m), and co
 	@$(MAKE) --no-print-directory build
 	@bin/flint runtimes install node-22 --data .tools
 	CGO_ENABLED=1 FLINT_TEST_SOAK=$(SOAK) go test -race -timeout 0 -count 1 -run '^TestSoak$$' -v ./e2e
+
+chaos: ## kill, stop and starve nodes under load and balance the books; CHAOS_KILLS=50 CHAOS_STOPS=40 CHAOS_FILLS=10 CHAOS_RATE=200 CHAOS_SEED=n
+	@scripts/setup --for test
+	@$(MAKE) --no-print-directory build
+	@bin/flint runtimes install node-22 --data .tools
+	FLINT_TEST_CHAOS=1 go test -timeout 0 -count 1 -parallel 1 -run '^TestChaos' -v ./e2e
 
 fuzz: ## run every fuzz target for FUZZTIME (60s)
 	@scripts/fuzz

@@ -127,10 +127,7 @@ func acceptsGzip(accept string) bool {
 
 // writeError tells the client what went wrong, if it is the client's to know.
 func (x *exchange) writeError(err error) {
-	known := flint.ErrUnknown
-	if e, ok := errors.AsType[*flint.Error](err); ok {
-		known = e
-	}
+	known := flint.Known(err)
 	message := known.Message
 	if known.Kind == flint.Internal && !errors.Is(known, flint.ErrProtocol) {
 		message = flint.ErrUnknown.Message

@@ -90,6 +90,7 @@ type Config struct {
 	ScheduleSpread   int
 	TriggerHops      int
 	WebhookAllow     []netip.Prefix
+	CallLease        time.Duration
 	BuildTimeout     time.Duration
 	BuildConcurrency int
 	MaxSource        int64
@@ -167,6 +168,7 @@ func (c *Config) Settings() []Setting {
 		{"schedule-spread", "FLINT_SCHEDULE_SPREAD", []string{"_APP_FUNCTIONS_SCHEDULE_SPREAD"}, "0", "longest delay of scheduled runs in seconds, so that they do not all begin at once; each function has its own part of it", &c.ScheduleSpread},
 		{"trigger-hops", "FLINT_TRIGGER_HOPS", nil, "8", "events that may trigger a function in turn before the chain is cut, see docs/events.md", &c.TriggerHops},
 		{"webhook-allow", "FLINT_WEBHOOK_ALLOW", nil, "none", "networks that webhooks may be in although they are this machine or private, separated by commas, or none", &c.WebhookAllow},
+		{"call-lease", "FLINT_CALL_LEASE", nil, "30s", "how long a queued call that runs may go without a sign of life from its node before it counts as lost, of 1s to 10m", &c.CallLease},
 		{"build-timeout", "FLINT_BUILD_TIMEOUT", []string{"_APP_COMPUTE_BUILD_TIMEOUT"}, "15m", "how long a build may take", &c.BuildTimeout},
 		{"build-concurrency", "FLINT_BUILD_CONCURRENCY", nil, "2", "builds that run at once on this node", &c.BuildConcurrency},
 		{"max-source", "FLINT_MAX_SOURCE", []string{"_APP_COMPUTE_SIZE_LIMIT"}, "30000000", "largest upload in bytes", &c.MaxSource},
@@ -332,6 +334,9 @@ func (c *Config) check() error {
 		}
 	default:
 		return fmt.Errorf("--sandbox=%s: bubblewrap, oci and none are possible", c.Sandbox)
+	}
+	if c.CallLease < time.Second || c.CallLease > 10*time.Minute {
+		return fmt.Errorf("--call-lease=%s: 1s to 10m are possible", c.CallLease)
 	}
 	if c.SandboxFloor != "" && (len(c.SandboxFloor) != 1 || !strings.Contains("ABCD", c.SandboxFloor)) {
 		return fmt.Errorf("--sandbox-floor=%s: A, B, C and D are possible", c.SandboxFloor)

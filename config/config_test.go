@@ -44,6 +44,7 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 	}{
 		{nil, []string{"--sandbox=none"}, "--insecure-no-sandbox"},
 		{nil, []string{"--sandbox=docker"}, "bubblewrap, oci and none"},
+		{nil, []string{"--call-lease=500ms"}, "1s to 10m"},
 		{map[string]string{"FLINT_MAX_WORKERS": "many"}, nil, "FLINT_MAX_WORKERS"},
 		{map[string]string{"_APP_FUNCTIONS_TIMEOUT": "soon"}, nil, "_APP_FUNCTIONS_TIMEOUT"},
 		{map[string]string{"_APP_ENV": "staging"}, nil, "production and development"},

@@ -121,9 +121,17 @@ func TestAKilledNodeLeavesNothing(t *testing.T) {
 	n := launch(t, data)
 	language := runtime(t, n, "node")
 	f := n.Deploy(t, node.Function{ID: "spinning", Runtime: language, Entrypoint: "index.js", Timeout: 100}, nil, fixture(t, "node"))
-	if _, err := n.Execute(t.Context(), f.ID, node.Call{Async: true, Headers: map[string]string{"x-action": "spin"}}); err != nil {
+	spinning, err := n.Execute(t.Context(), f.ID, node.Call{Async: true, Headers: map[string]string{"x-action": "spin"}})
+	if err != nil {
 		t.Fatal(err)
 	}
+	node.Eventually(t, 30*time.Second, func(ctx context.Context) error { // what had not begun would run after the restart
+		e, err := n.Execution(ctx, f.ID, spinning.ID)
+		if err == nil && e.Status != "processing" {
+			err = fmt.Errorf("it is %s", e.Status)
+		}
+		return err
+	})
 	b := node.Function{ID: "building", Name: "b", Runtime: language, Entrypoint: "index.js", Commands: "while true; do sleep 1 || true; done", Enabled: true, Logging: true}
 	if err := n.Create(t.Context(), b); err != nil {
 		t.Fatal(err)

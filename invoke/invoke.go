@@ -26,6 +26,7 @@ import (
 	"flint"
 	"flint/auth"
 	"flint/internal/pull"
+	"flint/internal/sparse"
 	"flint/runtimes"
 	"flint/store"
 	"flint/worker"
@@ -105,6 +106,8 @@ type Invoker struct {
 	changes changes
 	running running
 	bell    pull.Bell // there may be queued calls
+
+	complaints sparse.Gate // about all queued calls together
 }
 
 // New makes an Invoker.

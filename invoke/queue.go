@@ -90,28 +90,15 @@ func (i *Invoker) Redrive(ctx context.Context, d *flint.DeadLetter) (*flint.Exec
 	return e, nil
 }
 
-// lostReason is what the author of a function reads in an execution whose node died.
-const lostReason = "The node that ran this execution stopped before it finished. Unless the function's delivery settings ask for it, it is not tried again, because it may have had effects already."
-
 // idlePoll is how often the queue is looked at although nobody rang: for rows of other nodes, and for expired leases.
 const idlePoll = 5 * time.Second
 
 // busyPause is how long a queued call that found no capacity waits before it may be taken again.
 const busyPause = 500 * time.Millisecond
 
-// Settle ends the executions that this node had in an earlier life. It is called once, before Work.
-func (i *Invoker) Settle(ctx context.Context) error {
-	n, err := i.config.Store.SettleExecutions(ctx, i.config.Node, time.Now(), lostReason)
-	if n > 0 {
-		i.config.Logger.WarnContext(ctx, "executions of an earlier life were settled", slog.Int("count", n))
-	}
-	return err
-}
-
 var (
-	errStopping = errors.New("The node was stopped before the function finished.")          //nolint:staticcheck,revive // shown as it is
-	errLost     = errors.New("The execution was settled elsewhere while the function ran.") //nolint:staticcheck,revive // shown as it is
-	errCanceled = errors.New(canceledReason)                                                //nolint:staticcheck,revive // shown as it is
+	errStopping = errors.New("The node was stopped before the function finished.") //nolint:staticcheck,revive // shown as it is
+	errCanceled = errors.New(canceledReason)                                       //nolint:staticcheck,revive // shown as it is
 )
 
 const canceledReason = "The execution was canceled."
@@ -121,6 +108,7 @@ func (i *Invoker) Work(ctx context.Context) error {
 	life, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	var running sync.WaitGroup
+	var ofDay clock // of the loop, which is one goroutine
 	loop := pull.Loop{
 		Slots: i.config.Concurrency, Bell: i.bell, Every: idlePoll, Due: i.config.Store.NextDue,
 		Claim: func(ctx context.Context, free int) ([]func(), error) {
@@ -131,22 +119,14 @@ func (i *Invoker) Work(ctx context.Context) error {
 			}
 			return work, err
 		},
-		Sweep:  i.sweep,
-		Failed: func(err error) { i.config.Logger.ErrorContext(ctx, "queued calls cannot be read", errAttr(err)) },
+		Sweep:  func(ctx context.Context) error { return i.sweep(ctx, &ofDay) },
+		Failed: func(err error) { i.complain(ctx, "queued calls cannot be read", "", err) },
 	}
 	loop.Run(ctx, &running)
 	patience := time.AfterFunc(i.config.StopTimeout, func() { stop(errStopping) })
 	defer patience.Stop()
 	running.Wait()
 	return nil
-}
-
-// sweep settles calls whose node was lost, and calls that have waited for too long.
-func (i *Invoker) sweep(ctx context.Context) error {
-	now := time.Now()
-	_, err := i.config.Store.SettleExecutions(ctx, "", now, lostReason)
-	_, late := i.config.Store.ExpireExecutions(ctx, now)
-	return errors.Join(err, late)
 }
 
 // running are the queued calls that this node makes at the moment. It is safe for concurrent use.
@@ -233,30 +213,58 @@ func (i *Invoker) runQueued(life context.Context, e *flint.Execution, q *store.Q
 		Caller: Caller{Privileged: true, User: q.User, UserJWT: q.UserJWT, Depth: urgency(e), Hops: q.Hops}, // the right was checked when it was accepted
 		Event:  q.Event, ClientIP: q.ClientIP, async: true,
 	}
-	done, end, busy := i.runOnce(ctx, e, call)
+	done, end, busy := i.runWatched(ctx, e, call)
 	if busy != nil { // somebody else's turn, for a while
 		if err := i.config.Store.ReleaseExecution(write, e.ID, q.Attempt, busyPause, "The last time there was no room for it: "+explain(busy)); err != nil {
-			i.config.Logger.ErrorContext(life, "queued call not handed back", errAttr(err))
+			i.complain(life, "queued call not handed back", e.ID, err)
 		}
 		return
 	}
 	end.Attempt = q.Attempt
-	settled, err := i.config.Store.FinishExecution(write, done, end)
+	i.finish(life, done, end)
 	if q.OrderKey != "" || q.Delivery.MaxConcurrent > 0 {
 		i.bell.Ring() // another may have waited for its end
 	}
-	switch {
-	case err != nil:
-		i.config.Logger.ErrorContext(life, "execution not recorded", slog.String("execution_id", string(e.ID)), errAttr(err))
-	case settled == store.SettledLate:
-		i.metrics.late.Inc()
-		i.config.Logger.WarnContext(life, "late result of a lost attempt dropped", slog.String("execution_id", string(e.ID)))
-	case settled == store.SettledAgain:
-		i.metrics.retries.WithLabelValues(string(end.Outcome)).Inc()
-		i.bell.Ring() // the next attempt may be due before anything else
-	default:
-		i.observe(done)
+}
+
+// targetEffort is how long it may take to read what a call is of.
+const targetEffort = 10 * time.Second
+
+// runWatched makes the call and returns the execution as its function's answer leaves it, and how that ended; or why it
+// could not be made now. It returns in any case, a while after the call's deadline at the latest.
+func (i *Invoker) runWatched(ctx context.Context, e *flint.Execution, call *Call) (*flint.Execution, store.Ending, error) {
+	limited, cancel := context.WithTimeout(ctx, targetEffort)
+	defer cancel()
+	t, err := i.targets.get(limited, e.Project, e.Function)
+	if err == nil {
+		err = t.missing
 	}
+	if err != nil && (errors.Is(err, flint.ErrStorageUnavailable) || limited.Err() != nil) {
+		return nil, store.Ending{}, err
+	}
+	if err != nil {
+		return neverRan(*e, cannotRun+explain(err)), store.Ending{Outcome: flint.OutcomeUnrunnable}, nil
+	}
+	var done *flint.Execution
+	var end store.Ending
+	stack, err := within(ctx, t.function.Timeout+flint.AsynchronousGrace+watchMargin, func(ctx context.Context) (err error) {
+		done, end, err = i.runOnce(ctx, t, *e, call)
+		return err
+	})
+	if stack != "" { // done and end are still the other goroutine's
+		i.config.Logger.ErrorContext(ctx, "an execution hangs and was given up", slog.String("execution_id", string(e.ID)), slog.String("stack", stack))
+		given := neverRan(*e, explain(errHangs))
+		given.StatusCode = 500
+		return given, store.Ending{Outcome: flint.OutcomeTimeout}, nil
+	}
+	return done, end, err
+}
+
+// neverRan ends an execution of which no worker has told.
+func neverRan(e flint.Execution, reason string) *flint.Execution {
+	e.Status, e.UpdatedAt, e.Errors = flint.ExecutionFailed, time.Now(), reason
+	e.Receipt = notRun(waitedBefore(e.UpdatedAt, dueAt(&e)))
+	return &e
 }
 
 // starving is for how long a queued call gives way to those of callers who wait.
@@ -272,18 +280,8 @@ func urgency(e *flint.Execution) int {
 
 // runOnce makes the call and returns the execution as its function's answer leaves it, and how that ended; or why there
 // was no room for it.
-func (i *Invoker) runOnce(ctx context.Context, e *flint.Execution, call *Call) (*flint.Execution, store.Ending, error) {
-	t, err := i.targets.get(ctx, e.Project, e.Function)
-	if err == nil {
-		err = t.missing
-	}
-	if err != nil {
-		e.Status, e.UpdatedAt = flint.ExecutionFailed, time.Now()
-		e.Errors = cannotRun + explain(err)
-		e.Receipt = notRun(waitedBefore(e.UpdatedAt, dueAt(e)))
-		return e, store.Ending{Outcome: flint.OutcomeUnrunnable}, nil
-	}
-	call.id, call.accepted, call.due = e.ID, e.CreatedAt, dueAt(e)
+func (i *Invoker) runOnce(ctx context.Context, t *target, e flint.Execution, call *Call) (*flint.Execution, store.Ending, error) {
+	call.id, call.accepted, call.due = e.ID, e.CreatedAt, dueAt(&e)
 	a, err := i.attempt(ctx, t, call)
 	if err != nil {
 		return nil, store.Ending{}, err
@@ -301,7 +299,7 @@ func outcome(a *attempt) flint.Outcome {
 	switch {
 	case a.cause == nil:
 		return flint.OutcomeOf(a.status)
-	case errors.Is(a.cause, errSoftTimeout), errors.Is(a.cause, flint.ErrAsynchronousTimeout), errors.Is(a.cause, flint.ErrSynchronousTimeout):
+	case errors.Is(a.cause, errSoftTimeout), errors.Is(a.cause, flint.ErrAsynchronousTimeout), errors.Is(a.cause, flint.ErrSynchronousTimeout), errors.Is(a.cause, errHangs):
 		return flint.OutcomeTimeout
 	case errors.Is(a.cause, errCanceled):
 		return flint.OutcomeCanceled
@@ -314,25 +312,4 @@ func outcome(a *attempt) flint.Outcome {
 		return flint.OutcomeCrash
 	}
 	return flint.OutcomeError // an answer that cannot be one
-}
-
-// keepLease says at intervals that a queued call still runs, and gives it up when it has become somebody else's.
-func (i *Invoker) keepLease(ctx context.Context, giveUp context.CancelCauseFunc, id flint.ExecutionID, attempt int64) {
-	tick := time.NewTicker(i.config.Lease / 3)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			lost, err := i.config.Store.ExtendExecution(ctx, id, attempt, i.config.Lease)
-			if err != nil && !errors.Is(err, context.Canceled) {
-				i.config.Logger.ErrorContext(ctx, "lease not extended", slog.String("execution_id", string(id)), errAttr(err))
-			}
-			if lost {
-				giveUp(errLost)
-				return
-			}
-		case <-ctx.Done():
-			return
-		}
-	}
 }

@@ -23,12 +23,14 @@ func formatInt(n int64) string { return strconv.FormatInt(n, 10) }
 
 // writeError answers with a page about an error of the platform.
 func (p *Proxy) writeError(w http.ResponseWriter, r *http.Request, err error) {
-	var known *flint.Error
-	if !errors.As(err, &known) {
-		known = flint.ErrUnknown
-	}
+	known := flint.Known(err)
 	status := wire.Status(known)
-	if status >= 500 && !errors.Is(err, flint.ErrProtocol) && !errors.Is(err, flint.ErrTooBusy) && !errors.Is(err, flint.ErrShuttingDown) {
+	said := errors.Is(err, flint.ErrProtocol) || errors.Is(err, flint.ErrTooBusy) || errors.Is(err, flint.ErrShuttingDown)
+	if known.Is(flint.ErrStorageUnavailable) { // all calls suffer from it, and one line is enough
+		_, first := p.storage.Pass()
+		said = !first
+	}
+	if status >= 500 && !said {
 		p.config.Logger.ErrorContext(r.Context(), "call on a domain failed", slog.String("host", r.Host), slog.String("err", err.Error()))
 	}
 	if known.Kind == flint.Unavailable || known.Kind == flint.RateLimited {

@@ -19,6 +19,7 @@ import (
 	"flint"
 	"flint/auth"
 	"flint/internal/forwarded"
+	"flint/internal/sparse"
 	"flint/invoke"
 )
 
@@ -45,6 +46,8 @@ type Proxy struct {
 	mu    sync.RWMutex
 	rules map[string]*flint.Rule // nil: there is none
 	epoch uint64                 // counts changes, so that what was read before one is not kept after it
+
+	storage sparse.Gate // errors of the storage
 }
 
 // maxRules bounds the memory; beyond it rules are read anew.

@@ -123,7 +123,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	feed := &admin.Feed{}
 	invoker := invoke.New(invoke.Config{
 		Store: db, Pool: pool, Runtimes: catalog, Signer: signer, Logger: logger, Registry: registry, Locate: places.Locate, Observe: feed.Publish,
-		Node: node, Endpoint: c.Endpoint, Region: c.Region, Domain: c.Domain, Concurrency: c.CallConcurrency, StopTimeout: c.StopTimeout,
+		Node: node, Endpoint: c.Endpoint, Region: c.Region, Domain: c.Domain, Concurrency: c.CallConcurrency, Lease: c.CallLease, StopTimeout: c.StopTimeout,
 	})
 	builder, err := build.New(build.Config{
 		Store: db, Blobs: blobs, Driver: driver, Files: files, Runtimes: catalog, Signer: signer, Logger: logger, Registry: registry, Built: pool.Warm, Removed: pool.Discard,

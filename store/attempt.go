@@ -32,6 +32,8 @@ const (
 // callRow is the row of a call whose attempt ends, or that ends without one.
 type callRow struct {
 	id       flint.ExecutionID
+	attempt  int64 // fencing number
+	until    int64 // the time of day at which the lease ends
 	owner    int64
 	project  flint.ProjectID // empty: the function was deleted
 	function flint.FunctionID
@@ -43,13 +45,13 @@ type callRow struct {
 	delivery flint.Delivery
 }
 
-const callColumns = `t.id, t.owner, coalesce(f.project, ''), coalesce(f.id, ''), coalesce(f.settings, ''), t.tries, t.due_at, t.expires_at, t.lease_node, t.order_key`
+const callColumns = `t.id, t.attempt, t.lease_until, t.owner, coalesce(f.project, ''), coalesce(f.id, ''), coalesce(f.settings, ''), t.tries, t.due_at, t.expires_at, t.lease_node, t.order_key`
 
 func scanCall(r scanner) (*callRow, error) {
 	var q callRow
 	var settings string
 	var due, expires int64
-	if err := r.Scan(&q.id, &q.owner, &q.project, &q.function, &settings, &q.tries, &due, &expires, &q.node, &q.orderKey); err != nil {
+	if err := r.Scan(&q.id, &q.attempt, &q.until, &q.owner, &q.project, &q.function, &settings, &q.tries, &due, &expires, &q.node, &q.orderKey); err != nil {
 		return nil, err
 	}
 	q.dueAt, q.expires = instant(due), instant(expires)
@@ -60,15 +62,19 @@ func scanCall(r scanner) (*callRow, error) {
 	return &q, nil
 }
 
-// FinishExecution records how an attempt of a claimed call ended. The call is made again if its function's settings say
+// FinishExecution records how an attempt of a claimed call ended, unless its lease has run out. The call is made again if its function's settings say
 // so: then e waits, with what the attempt left. Else the execution has ended as e says.
 func (s *Store) FinishExecution(ctx context.Context, e *flint.Execution, end Ending) (Settled, error) {
 	settled := SettledLate
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
 		settled = SettledLate
+		least, good := s.leases.least(e.ID, end.Attempt, time.Now())
+		if !good {
+			return nil
+		}
 		var q *callRow
-		found, err := t.one(ctx, "select "+callColumns+" from calls t left join functions f on f.uid = t.owner where t.id = $1 and t.attempt = $2 and t.lease_node <> ''",
-			[]any{string(e.ID), end.Attempt}, func(r scanner) (err error) { q, err = scanCall(r); return err })
+		found, err := t.one(ctx, "select "+callColumns+" from calls t left join functions f on f.uid = t.owner where t.id = $1 and t.attempt = $2 and t.lease_node <> '' and t.lease_until >= $3",
+			[]any{string(e.ID), end.Attempt, least}, func(r scanner) (err error) { q, err = scanCall(r); return err })
 		if err != nil || !found {
 			return err
 		}
@@ -78,6 +84,7 @@ func (s *Store) FinishExecution(ctx context.Context, e *flint.Execution, end End
 	if err != nil {
 		return SettledLate, err
 	}
+	s.leases.drop(e.ID, end.Attempt) // also a late one: a row that is still there has no owner, and the next sweep finds it
 	return settled, nil
 }
 
@@ -214,31 +221,42 @@ func (s *Store) Attempts(ctx context.Context, id flint.ExecutionID) ([]flint.Att
 // settleBatch is how many lost calls are settled in one transaction.
 const settleBatch = 500
 
-// SettleExecutions ends the attempts whose lease ran out, and those that the node itself held in an earlier life when it
-// passes its name at start. They may have run: they run again only if their function wants that. reason is for people.
+// SettleExecutions ends the attempts whose lease ran out. Those of the node itself whose lease this process does not hold
+// are among them at once: an earlier life of the node held them. They may have run: they run again only if their function
+// wants that. reason is for people.
 func (s *Store) SettleExecutions(ctx context.Context, node string, at time.Time, reason string) (settled int, err error) {
+	if err := s.clampLeases(ctx, at); err != nil {
+		return 0, err
+	}
 	const lost = "select " + callColumns + ` from calls t left join functions f on f.uid = t.owner
 		where t.lease_node <> '' and (t.lease_until < $1 or t.lease_node = $2) order by t.due_at, t.id limit $3`
-	return s.settle(ctx, lost, []any{millis(at), node, settleBatch}, flint.OutcomeLost, at, func(*callRow) string { return reason })
+	spared := func(q *callRow) bool {
+		known, good := s.leases.good(q.id, q.attempt, at)
+		return good || !known && q.node != node && q.until >= millis(at)
+	}
+	return s.settle(ctx, lost, []any{millis(at), node, settleBatch + s.leases.count()}, flint.OutcomeLost, at, spared, func(*callRow) string { return reason })
 }
 
 // ExpireExecutions ends the calls that nobody has begun in time.
 func (s *Store) ExpireExecutions(ctx context.Context, at time.Time) (int, error) {
 	const expired = "select " + callColumns + ` from calls t left join functions f on f.uid = t.owner
 		where t.lease_node = '' and t.expires_at > 0 and t.expires_at < $1 order by t.expires_at limit $2`
-	return s.settle(ctx, expired, []any{millis(at), settleBatch}, flint.OutcomeExpired, at, func(q *callRow) string {
+	return s.settle(ctx, expired, []any{millis(at), settleBatch}, flint.OutcomeExpired, at, nil, func(q *callRow) string {
 		return fmt.Sprintf("The execution was given up: nobody had begun it until %s.", q.expires.Format(time.RFC3339))
 	})
 }
 
-// settle ends the calls that a query names, a batch at a time.
-func (s *Store) settle(ctx context.Context, query string, args []any, outcome flint.Outcome, at time.Time, reason func(*callRow) string) (settled int, err error) {
+// settle ends the calls that a query names, but for those that are spared, a batch at a time.
+func (s *Store) settle(ctx context.Context, query string, args []any, outcome flint.Outcome, at time.Time, spared func(*callRow) bool, reason func(*callRow) string) (settled int, err error) {
 	for n := settleBatch; n == settleBatch; settled += n {
+		var found []*callRow
 		err = s.write(ctx, func(ctx context.Context, t *tx) error {
-			var found []*callRow
+			found = nil
 			err := t.each(ctx, query, args, func(r scanner) error {
 				q, err := scanCall(r)
-				found = append(found, q)
+				if err == nil && len(found) < settleBatch && (spared == nil || !spared(q)) {
+					found = append(found, q)
+				}
 				return err
 			})
 			n = len(found)
@@ -251,6 +269,9 @@ func (s *Store) settle(ctx context.Context, query string, args []any, outcome fl
 		})
 		if err != nil {
 			return settled, err
+		}
+		for _, q := range found {
+			s.leases.drop(q.id, q.attempt)
 		}
 	}
 	return settled, nil

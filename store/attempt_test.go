@@ -90,6 +90,7 @@ func TestRetries(t *testing.T) {
 			t.Errorf("claim %d: %+v", n, c.Call)
 		}
 		if o == flint.OutcomeLost {
+			reborn(s.Store)
 			if n, err := s.SettleExecutions(t.Context(), "n", time.Now(), "the node died"); n != 1 || err != nil {
 				t.Errorf("SettleExecutions() = %d, %v", n, err)
 			}
@@ -203,6 +204,7 @@ func TestAFunctionAtItsLimit(t *testing.T) {
 	s.end(t, first[0], flint.OutcomeAnswered)
 	next := s.claims(t, 16)
 	diff(t, "after one has ended", claimed(next), []string{"e2"})
+	reborn(s.Store)
 	if _, err := s.SettleExecutions(t.Context(), "n", time.Now(), "lost"); err != nil {
 		t.Fatal(err)
 	}

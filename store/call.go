@@ -214,12 +214,14 @@ func (s *Store) ClaimExecutions(ctx context.Context, node string, lease time.Dur
 	var claims []Claim
 	err := s.writer.do(ctx, &job{durable: true, run: func(ctx context.Context, t *tx) error {
 		claims = nil
+		until := time.Now().Add(lease)
 		for passed := 0; passed < orphansPerClaim && len(claims) < limit; {
 			c, more, err := s.claim(ctx, t, node, lease)
 			switch {
 			case err != nil:
 				return err
 			case c.Call != nil:
+				s.leases.take(c.Execution.ID, c.Call.Attempt, until) // before others can see the row
 				claims = append(claims, c)
 			case !more:
 				return nil
@@ -230,6 +232,9 @@ func (s *Store) ClaimExecutions(ctx context.Context, node string, lease time.Dur
 		return nil
 	}})
 	if err != nil {
+		for _, c := range claims {
+			s.leases.drop(c.Execution.ID, c.Call.Attempt)
+		}
 		return nil, err
 	}
 	return claims, nil
@@ -328,20 +333,29 @@ func (s *Store) readCall(ctx context.Context, t *tx, id flint.ExecutionID, c *Qu
 // ExtendExecution lengthens a lease that has not expired. It reports that the execution was settled, deleted or given to
 // another node meanwhile, or that the lease has expired: its result will not count.
 func (s *Store) ExtendExecution(ctx context.Context, id flint.ExecutionID, attempt int64, lease time.Duration) (lost bool, err error) {
+	var until time.Time
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
-		at := now()
+		at := time.Now() // not before the write: the process may have been stopped in between
+		least, good := s.leases.least(id, attempt, at)
+		if lost = !good; lost {
+			return nil
+		}
+		until = at.Add(lease)
 		n, err := t.count(ctx, "update calls set lease_until = $4 where id = $1 and attempt = $2 and lease_until >= $3 and lease_node <> ''",
-			string(id), attempt, millis(at), millis(at.Add(lease)))
+			string(id), attempt, least, millis(until))
 		lost = n == 0
 		return err
 	})
+	if err == nil && !lost {
+		s.leases.extend(id, attempt, until)
+	}
 	return lost && err == nil, err
 }
 
 // ReleaseExecution hands back a call that was not begun, and why: it waits again until it is due anew after the pause. A
 // stale attempt changes nothing.
 func (s *Store) ReleaseExecution(ctx context.Context, id flint.ExecutionID, attempt int64, pause time.Duration, reason string) error {
-	return s.write(ctx, func(ctx context.Context, t *tx) error {
+	err := s.write(ctx, func(ctx context.Context, t *tx) error {
 		at := now()
 		var owner int64
 		found, err := t.one(ctx, `update calls set lease_node = '', lease_until = 0, due_at = $3, reason = $4 where id = $1 and attempt = $2 and lease_node <> ''
@@ -354,6 +368,10 @@ func (s *Store) ReleaseExecution(ctx context.Context, id flint.ExecutionID, atte
 		}
 		return t.unlimit(ctx, owner)
 	})
+	if err == nil {
+		s.leases.drop(id, attempt)
+	}
+	return err
 }
 
 // unlimit lets one more call of a function be taken, of those that wait because it had as many as it may have.

@@ -54,7 +54,7 @@ func TestEvents(t *testing.T) {
 		e, c, err := s.ClaimExecution(ctx, "n", time.Minute)
 		must(t, err)
 		if e.ID == "e4" {
-			_, err = s.SettleExecutions(ctx, "n", time.Now(), "lost")
+			_, err = s.SettleExecutions(ctx, "n", time.Now().Add(time.Hour), "lost")
 		} else {
 			e.Status = flint.ExecutionCompleted
 			_, err = s.finish(ctx, e, c.Attempt)

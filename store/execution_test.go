@@ -182,6 +182,8 @@ func TestSettleExecutions(t *testing.T) {
 		}
 	}
 	settle("", time.Now(), 0)
+	settle("n1", time.Now(), 0)
+	s.leases.drop("a", callA.Attempt) // as if it were of an earlier life
 	settle("n1", time.Now(), 1)
 	if ok, err := s.finish(ctx, a, callA.Attempt); ok || err != nil {
 		t.Errorf("FinishExecution() of a settled execution = %v, %v", ok, err)

@@ -13,6 +13,7 @@ import (
 	"flint"
 	"flint/internal/journal"
 	"flint/internal/pull"
+	"flint/internal/sparse"
 )
 
 // Records of calls are stored behind their callers. A commit costs more than many rows: whoever waited for one of his
@@ -40,6 +41,7 @@ type records struct {
 
 	unstored atomic.Int64 // records that are not in the database yet
 	failing  atomic.Bool  // the database cannot be written at the moment
+	said     sparse.Gate  // that
 
 	mu      sync.Mutex
 	journal *journal.Journal // nil: there is none
@@ -189,7 +191,9 @@ func (r *records) store(ctx context.Context) bool {
 	r.mu.Unlock()
 
 	for err := r.write(ctx, number, rows); err != nil; err = r.write(ctx, number, rows) {
-		r.log.ErrorContext(ctx, "records of calls wait: the database cannot be written", slog.Int("executions", len(rows)), slog.String("err", err.Error()))
+		if _, ok := r.said.Pass(); ok {
+			r.log.ErrorContext(ctx, "records of calls wait: the database cannot be written", slog.Int("executions", len(rows)), slog.String("err", err.Error()))
+		}
 		r.giveUp()
 		retry := time.NewTimer(recordRetry)
 		select {

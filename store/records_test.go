@@ -52,7 +52,7 @@ func TestKeptExecutionsAreSeenAtOnce(t *testing.T) {
 						t.Errorf("%d executions %s are listed", len(rows), id)
 					}
 				case 2:
-					recent, err := s.RecentExecutions(ctx, "p", "", 16)
+					recent, err := s.RecentExecutions(ctx, "p", "", 8*12)
 					if must(t, err); !strings.Contains(ids(recent, func(e *flint.Execution) string { return string(e.ID) }), id) {
 						t.Errorf("execution %s is not among the recent ones", id)
 					}

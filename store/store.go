@@ -62,6 +62,7 @@ type Store struct {
 	warm    statements           // those of lists
 	writer  *writer
 	records *records
+	leases  leases    // of calls
 	copier  *sql.DB   // copies the log of commits
 	sweep   pull.Bell // there is something to remove
 	stop    context.CancelFunc

@@ -200,6 +200,9 @@ func (n *Node) Err() error { return n.err }
 // Log returns what the node has logged.
 func (n *Node) Log() string { return n.log.String() }
 
+// Logged returns how many lines of a level the node has logged.
+func (n *Node) Logged(level string) int { return n.log.count(level) }
+
 // PID is the process id of the node.
 func (n *Node) PID() int { return n.command.Process.Pid }
 
@@ -275,15 +278,16 @@ func environment() []string {
 type lines struct {
 	announced chan string // capacity 1: the address
 
-	mu   sync.Mutex
-	all  bytes.Buffer
-	rest []byte // the line that is not complete
+	mu     sync.Mutex
+	all    bytes.Buffer
+	rest   []byte         // the line that is not complete
+	levels map[string]int // how many lines
 }
 
 // maxLog bounds what is kept of the log: its end.
 const maxLog = 64 << 10
 
-func newLines() *lines { return &lines{announced: make(chan string, 1)} }
+func newLines() *lines { return &lines{announced: make(chan string, 1), levels: map[string]int{}} }
 
 func (l *lines) Write(p []byte) (int, error) {
 	l.mu.Lock()
@@ -300,16 +304,27 @@ func (l *lines) Write(p []byte) (int, error) {
 		}
 		l.rest = rest
 		var entry struct {
+			Level   string `json:"level"`
 			Message string `json:"msg"`
 			Addr    string `json:"addr"`
 		}
-		if json.Unmarshal(line, &entry) == nil && entry.Message == "taking calls" {
+		if json.Unmarshal(line, &entry) != nil {
+			continue
+		}
+		l.levels[entry.Level]++
+		if entry.Message == "taking calls" {
 			select {
 			case l.announced <- entry.Addr:
 			default:
 			}
 		}
 	}
+}
+
+func (l *lines) count(level string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.levels[level]
 }
 
 func (l *lines) String() string {

@@ -41,8 +41,10 @@ type Loop struct {
 // batch is how many pieces of work are taken at once: to take one costs as much as to take some.
 const batch = 16
 
-// overdue is how soon work is looked for again that is due and was not to be had.
-const overdue = 100 * time.Millisecond
+const (
+	overdue = 100 * time.Millisecond // until work is looked for again that is due and was not to be had
+	failing = time.Second            // until it is after an error, unless the bell rings
+)
 
 // Run claims work and does it, each piece on its own goroutine, until ctx ends. It returns without waiting for the work
 // that runs: that is in running.
@@ -51,14 +53,14 @@ func (l *Loop) Run(ctx context.Context, running *sync.WaitGroup) {
 	tick := time.NewTicker(l.Every)
 	defer tick.Stop()
 	for {
-		free := l.reserve(ctx, slots)
-		if free == 0 {
-			return
-		}
 		select { // also while there is no end of work
 		case <-tick.C:
 			l.check(ctx, l.Sweep(ctx))
 		default:
+		}
+		free := l.reserve(ctx, slots, tick.C)
+		if free == 0 {
+			return
 		}
 		work, err := l.Claim(ctx, free)
 		l.check(ctx, err)
@@ -71,18 +73,24 @@ func (l *Loop) Run(ctx context.Context, running *sync.WaitGroup) {
 				do()
 			})
 		}
-		if len(work) == 0 && !l.wait(ctx, tick.C) {
+		if len(work) == 0 && !l.wait(ctx, tick.C, err != nil) {
 			return
 		}
 	}
 }
 
 // reserve waits for a free slot, takes it with those that are free beside it, and returns how many; 0 when ctx has ended.
-func (l *Loop) reserve(ctx context.Context, slots chan struct{}) int {
-	select {
-	case slots <- struct{}{}:
-	case <-ctx.Done():
-		return 0
+// Meanwhile it sweeps: what has lost its owner is found also while all of the work hangs.
+func (l *Loop) reserve(ctx context.Context, slots chan struct{}, tick <-chan time.Time) int {
+	for taken := false; !taken; {
+		select {
+		case slots <- struct{}{}:
+			taken = true
+		case <-tick:
+			l.check(ctx, l.Sweep(ctx))
+		case <-ctx.Done():
+			return 0
+		}
 	}
 	for n := 1; n < batch; n++ {
 		select {
@@ -95,9 +103,13 @@ func (l *Loop) reserve(ctx context.Context, slots chan struct{}) int {
 }
 
 // wait waits until there may be work again; false when there will be none.
-func (l *Loop) wait(ctx context.Context, tick <-chan time.Time) bool {
+func (l *Loop) wait(ctx context.Context, tick <-chan time.Time, failed bool) bool {
 	var due <-chan time.Time
-	if l.Due != nil {
+	if failed {
+		timer := time.NewTimer(failing)
+		defer timer.Stop()
+		due = timer.C
+	} else if l.Due != nil {
 		at, err := l.Due(ctx)
 		l.check(ctx, err)
 		if left := time.Until(at); err == nil && !at.IsZero() && left < l.Every {

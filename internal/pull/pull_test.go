@@ -148,3 +148,27 @@ func TestSweepsGoOnUnderLoadAndErrorsAreHeard(t *testing.T) {
 		}
 	})
 }
+
+// TestSweepsGoOnWhileAllWorkHangs is about the work of others, too: nobody else might look after it.
+func TestSweepsGoOnWhileAllWorkHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{waiting: 2}
+		play(t, q, pull.Loop{Slots: 2}, time.Hour, 10*time.Minute, func(pull.Bell) {})
+		if len(q.took) != 2 || q.sweeps < 9 {
+			t.Errorf("%d sweeps beside %d pieces of work that hang, want about 10", q.sweeps, len(q.took))
+		}
+	})
+}
+
+func TestAQueueThatCannotBeReadIsLeftAloneForAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tried := 0
+		play(t, &queue{}, pull.Loop{
+			Slots: 1, Failed: func(error) {}, Due: func(context.Context) (time.Time, error) { return time.Now(), nil },
+			Claim: func(context.Context, int) ([]func(), error) { tried++; return nil, errors.New("boom") },
+		}, 0, time.Minute, func(pull.Bell) {})
+		if tried < 50 || tried > 70 {
+			t.Errorf("tried %d times in a minute, want once a second", tried)
+		}
+	})
+}
