@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,9 +31,17 @@ func TestFleet(t *testing.T) {
 		}
 	}
 	b := newBed(t)
-	for i := range fleetFunctions {
-		b.function(flint.FunctionID(fmt.Sprintf("f%04d", i)), "* * * * *", flint.ScheduleSettings{})
+	var makers sync.WaitGroup
+	for first := range 50 { // they share commits
+		makers.Go(func() {
+			for i := first; i < fleetFunctions; i += 50 {
+				if err := b.create(flint.FunctionID(fmt.Sprintf("f%04d", i)), "* * * * *", flint.ScheduleSettings{}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
 	}
+	makers.Wait()
 	begin := b.begin()
 	db, err := sql.Open("sqlite", "file:"+b.path+"?_pragma=busy_timeout(60000)")
 	b.must(err)

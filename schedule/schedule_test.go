@@ -86,9 +86,13 @@ func (b *bed) scheduler() *Scheduler {
 
 func (b *bed) function(id flint.FunctionID, cron string, s flint.ScheduleSettings) {
 	b.t.Helper()
-	b.must(b.db.CreateFunction(b.t.Context(), &flint.Function{
+	b.must(b.create(id, cron, s))
+}
+
+func (b *bed) create(id flint.FunctionID, cron string, s flint.ScheduleSettings) error {
+	return b.db.CreateFunction(b.t.Context(), &flint.Function{
 		Project: "p", ID: id, Name: string(id), Runtime: "node-22", Schedule: cron, Scheduling: s, Timeout: 15 * time.Second, DeploymentID: "d",
-	}, nil))
+	}, nil)
 }
 
 // begin moves the clock to the full minute after the functions were made.
@@ -300,6 +304,13 @@ func TestJitterIsKept(t *testing.T) {
 	if n := len(b.runs("f", begin)); n != 5 {
 		t.Errorf("%d runs, want 5", n)
 	}
+}
+
+func TestTheBellEndsTheWait(t *testing.T) {
+	t.Parallel()
+	s := newBed(t).scheduler()
+	s.Ring()
+	s.wait(t.Context(), 24*time.Hour)
 }
 
 // TestRunWakesUp plays the loop itself: it fires what is due at its start, what the clock brings, and what a change brings.
