@@ -89,8 +89,8 @@ func (b *bed) countFleet(db *sql.DB, minutes int) (runs int) {
 	if functions != fleetFunctions || least != minutes || most != minutes || distinct != minutes {
 		b.t.Fatalf("%d functions with %d to %d executions at %d times, want %d with %d", functions, least, most, distinct, fleetFunctions, minutes)
 	}
-	for _, table := range []string{"calls", "call_requests", "executions"} {
-		_, err := db.ExecContext(b.t.Context(), "delete from "+table)
+	for _, query := range []string{"delete from calls", "delete from call_requests", "delete from executions"} {
+		_, err := db.ExecContext(b.t.Context(), query)
 		b.must(err)
 	}
 	return runs

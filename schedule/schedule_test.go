@@ -188,6 +188,39 @@ func TestTheClockMovesBackAndForward(t *testing.T) {
 	}
 }
 
+func TestWhatRanDoesNotRunAgainAfterAChange(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.function("f", "* * * * *", flint.ScheduleSettings{})
+	begin := b.begin()
+	s := b.scheduler()
+	b.fire(s)
+	b.move(-time.Hour)
+	for _, paused := range []bool{true, false} {
+		_, err := b.db.UpdateFunction(t.Context(), "p", "f", func(f *flint.Function) error { f.Scheduling.Paused = paused; return nil })
+		b.must(err)
+	}
+	for range 61 {
+		b.fire(s)
+		b.move(time.Minute)
+	}
+	b.fire(s)
+	b.equal("runs", b.runs("f", begin), minutes(0, 1))
+}
+
+func TestANamesakeOfADeletedFunctionRunsAlthoughTheClockWasSetBack(t *testing.T) {
+	t.Parallel()
+	b := newBed(t) // its clock is behind the one by which functions are deleted
+	b.function("f", "* * * * *", flint.ScheduleSettings{})
+	b.must(b.db.DeleteFunction(t.Context(), "p", "f"))
+	b.function("f", "* * * * *", flint.ScheduleSettings{})
+	begin := b.begin()
+	b.fire(b.scheduler())
+	if runs := b.runs("f", begin); len(runs) != 1 || b.schedule("f").Runs != 1 {
+		t.Errorf("runs %v, %+v", runs, b.schedule("f"))
+	}
+}
+
 func TestAClockThatWasWrongByFarDoesNotStopSchedules(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
