@@ -378,6 +378,17 @@ func TestRunWakesUp(t *testing.T) {
 	if v := b.schedule("g"); v.Next.IsZero() {
 		t.Errorf("the new one has no time: %+v", v)
 	}
+	b.move(-100 * 24 * time.Hour) // it was wrong
+	until("after a wrong clock was set right", "f", 3)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !b.schedule("f").Next.Equal(b.now().Add(time.Minute)) {
+		select {
+		case <-tick.C:
+		case <-t.Context().Done():
+			t.Fatal("schedules were not reckoned anew")
+		}
+	}
 	stop()
 	b.must(<-done)
 }
