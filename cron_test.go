@@ -125,10 +125,10 @@ func (p plainCron) matches(at time.Time) bool {
 		return false
 	}
 	day, weekday := false, false
-	for _, item := range strings.Split(p.fields[2], ",") {
+	for item := range strings.SplitSeq(p.fields[2], ",") {
 		day = day || plainDay(item, at)
 	}
-	for _, item := range strings.Split(p.fields[4], ",") {
+	for item := range strings.SplitSeq(p.fields[4], ",") {
 		weekday = weekday || plainWeekday(item, at)
 	}
 	free := func(s string) bool { return s == "*" || s == "?" }
@@ -142,7 +142,7 @@ func (p plainCron) matches(at time.Time) bool {
 }
 
 func plainField(text string, n, most int) bool {
-	for _, item := range strings.Split(text, ",") {
+	for item := range strings.SplitSeq(text, ",") {
 		span, step, _ := strings.Cut(item, "/")
 		first, last, every := 0, most, 1
 		if step != "" {
@@ -266,7 +266,7 @@ func TestCronAgainstPlainMatcher(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	zones := []string{"UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "Africa/Casablanca", "America/Santiago", "Pacific/Apia"}
 	begin := moment(t, "2025-01-01T00:00:00Z")
-	for range 500 {
+	for range 250 {
 		fields, name := randomCron(r), zones[r.IntN(len(zones))]
 		zone, err := time.LoadLocation(name)
 		if err != nil {

@@ -137,6 +137,7 @@ func (s ScheduleSettings) CatchUp() (age time.Duration, most int) {
 		return missedByReference, MaxMissedLimit
 	case MissedSkip:
 		return onTime, 1
+	case MissedOnce, MissedAll:
 	}
 	age, most = DefaultMissedAge, DefaultMissedLimit
 	if s.MissedAge > 0 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,9 +31,17 @@ func TestFleet(t *testing.T) {
 		}
 	}
 	b := newBed(t)
-	for i := range fleetFunctions {
-		b.function(flint.FunctionID(fmt.Sprintf("f%04d", i)), "* * * * *", flint.ScheduleSettings{})
+	var makers sync.WaitGroup
+	for first := range 50 { // they share commits
+		makers.Go(func() {
+			for i := first; i < fleetFunctions; i += 50 {
+				if err := b.create(flint.FunctionID(fmt.Sprintf("f%04d", i)), "* * * * *", flint.ScheduleSettings{}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
 	}
+	makers.Wait()
 	begin := b.begin()
 	db, err := sql.Open("sqlite", "file:"+b.path+"?_pragma=busy_timeout(60000)")
 	b.must(err)
@@ -80,8 +89,8 @@ func (b *bed) countFleet(db *sql.DB, minutes int) (runs int) {
 	if functions != fleetFunctions || least != minutes || most != minutes || distinct != minutes {
 		b.t.Fatalf("%d functions with %d to %d executions at %d times, want %d with %d", functions, least, most, distinct, fleetFunctions, minutes)
 	}
-	for _, table := range []string{"calls", "call_requests", "executions"} {
-		_, err := db.ExecContext(b.t.Context(), "delete from "+table)
+	for _, query := range []string{"delete from calls", "delete from call_requests", "delete from executions"} {
+		_, err := db.ExecContext(b.t.Context(), query)
 		b.must(err)
 	}
 	return runs

@@ -86,9 +86,13 @@ func (b *bed) scheduler() *Scheduler {
 
 func (b *bed) function(id flint.FunctionID, cron string, s flint.ScheduleSettings) {
 	b.t.Helper()
-	b.must(b.db.CreateFunction(b.t.Context(), &flint.Function{
+	b.must(b.create(id, cron, s))
+}
+
+func (b *bed) create(id flint.FunctionID, cron string, s flint.ScheduleSettings) error {
+	return b.db.CreateFunction(b.t.Context(), &flint.Function{
 		Project: "p", ID: id, Name: string(id), Runtime: "node-22", Schedule: cron, Scheduling: s, Timeout: 15 * time.Second, DeploymentID: "d",
-	}, nil))
+	}, nil)
 }
 
 // begin moves the clock to the full minute after the functions were made.
@@ -188,6 +192,39 @@ func TestTheClockMovesBackAndForward(t *testing.T) {
 		if v.Skipped > 0 && (v.SkipReason != flint.SkipMissed || !v.LastSkip.Equal(begin.Add(time.Duration(61-want)*time.Minute))) {
 			t.Errorf("%s: last skipped %s, because %s", id, v.LastSkip.Sub(begin), v.SkipReason)
 		}
+	}
+}
+
+func TestWhatRanDoesNotRunAgainAfterAChange(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.function("f", "* * * * *", flint.ScheduleSettings{})
+	begin := b.begin()
+	s := b.scheduler()
+	b.fire(s)
+	b.move(-time.Hour)
+	for _, paused := range []bool{true, false} {
+		_, err := b.db.UpdateFunction(t.Context(), "p", "f", func(f *flint.Function) error { f.Scheduling.Paused = paused; return nil })
+		b.must(err)
+	}
+	for range 61 {
+		b.fire(s)
+		b.move(time.Minute)
+	}
+	b.fire(s)
+	b.equal("runs", b.runs("f", begin), minutes(0, 1))
+}
+
+func TestANamesakeOfADeletedFunctionRunsAlthoughTheClockWasSetBack(t *testing.T) {
+	t.Parallel()
+	b := newBed(t) // its clock is behind the one by which functions are deleted
+	b.function("f", "* * * * *", flint.ScheduleSettings{})
+	b.must(b.db.DeleteFunction(t.Context(), "p", "f"))
+	b.function("f", "* * * * *", flint.ScheduleSettings{})
+	begin := b.begin()
+	b.fire(b.scheduler())
+	if runs := b.runs("f", begin); len(runs) != 1 || b.schedule("f").Runs != 1 {
+		t.Errorf("runs %v, %+v", runs, b.schedule("f"))
 	}
 }
 
@@ -308,6 +345,13 @@ func TestJitterIsKept(t *testing.T) {
 	}
 }
 
+func TestTheBellEndsTheWait(t *testing.T) {
+	t.Parallel()
+	s := newBed(t).scheduler()
+	s.Ring()
+	s.wait(t.Context(), 24*time.Hour)
+}
+
 // TestRunWakesUp plays the loop itself: it fires what is due at its start, what the clock brings, and what a change brings.
 func TestRunWakesUp(t *testing.T) {
 	t.Parallel()
@@ -339,6 +383,17 @@ func TestRunWakesUp(t *testing.T) {
 	until("a new one", "f", 3)
 	if v := b.schedule("g"); v.Next.IsZero() {
 		t.Errorf("the new one has no time: %+v", v)
+	}
+	b.move(-100 * 24 * time.Hour) // it was wrong
+	until("after a wrong clock was set right", "f", 3)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !b.schedule("f").Next.Equal(b.now().Add(time.Minute)) {
+		select {
+		case <-tick.C:
+		case <-t.Context().Done():
+			t.Fatal("schedules were not reckoned anew")
+		}
 	}
 	stop()
 	b.must(<-done)

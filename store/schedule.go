@@ -256,9 +256,6 @@ func (s *Store) reschedule(ctx context.Context, t *tx, f *flint.Function, at tim
 // nextTime returns the next time of a schedule. One that was not changed goes on with what it had, which may be due already, unless
 // the clock has been set back by so much that this is too far away.
 func nextTime(cron *flint.Cron, old *DueSchedule, at time.Time, kept bool) time.Time {
-	if kept && !old.Next.After(at) {
-		return old.Next
-	}
 	from := at
 	if old.LastRun.After(at) && old.LastRun.Sub(at) < clockSlack {
 		from = old.LastRun // that time has run
