@@ -14,6 +14,7 @@ type Event struct {
 	Pattern   string   // such as functions.[functionId].deployments.[deploymentId].create
 	IDs       []string // what stands for the brackets, in their order
 	Payload   []byte   // JSON of what it happened to; empty: the row is final and says it itself
+	User      string   // who caused it; empty: a key or the platform
 }
 
 // Names returns every name by which the event can be subscribed to.
