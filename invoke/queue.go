@@ -43,7 +43,7 @@ func (i *Invoker) Enqueue(ctx context.Context, c *Call) (*flint.Execution, error
 	if err != nil {
 		return nil, err
 	}
-	i.bell.Ring()
+	i.config.Ring()
 	return e, nil
 }
 

@@ -36,6 +36,7 @@ import (
 	"flint/internal/runner"
 	"flint/invoke"
 	"flint/proxy"
+	"flint/realtime"
 	"flint/runtimes"
 	"flint/store"
 	"flint/upload"
@@ -76,6 +77,11 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	messages, err := openBus(ctx, c, logger, registry)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, messages.Close()) }()
 	blobs, err := blobfs.Open(filepath.Join(c.Data, "blobs"))
 	if err != nil {
 		return err
@@ -117,10 +123,12 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	feed := &admin.Feed{}
 	invoker := invoke.New(invoke.Config{
 		Store: db, Pool: pool, Runtimes: catalog, Signer: signer, Logger: logger, Registry: registry, Locate: places.Locate, Observe: feed.Publish,
+		Bell: messages.Bell(callBell), Ring: func() { messages.Ring(callBell) },
 		Node: node, Endpoint: c.Endpoint, Region: c.Region, Domain: c.Domain, Concurrency: c.CallConcurrency, StopTimeout: c.StopTimeout,
 	})
 	builder, err := build.New(build.Config{
-		Store: db, Blobs: blobs, Driver: driver, Files: files, Runtimes: catalog, Signer: signer, Logger: logger, Registry: registry, Built: pool.Warm, Removed: pool.Discard,
+		Store: db, Blobs: blobs, Driver: driver, Files: files, Runtimes: catalog, Signer: signer, Logger: logger, Registry: registry, Built: pool.Warm, Grown: growth(messages), Removed: pool.Discard,
+		Bell: messages.Bell(buildBell), Ring: func() { messages.Ring(buildBell) },
 		WorkDir: filepath.Join(c.Data, "builds"), CacheDir: filepath.Join(c.Data, "build-cache"), SeedDir: filepath.Join(c.Data, "seeds"),
 		Node: node, Endpoint: c.Endpoint, Region: c.Region, Network: driver.Builds, Environ: config.Environ(c.BuildEnvironment),
 		MaxSource: c.MaxSource, MaxOutput: c.MaxOutput, Timeout: c.BuildTimeout, Concurrency: c.BuildConcurrency,
@@ -151,11 +159,15 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		scaling.New(scaling.Config{Store: db, MaxWorkers: c.MaxWorkers}).Routes(),
 		health.New(health.Config{Check: func(ctx context.Context) error { _, err := db.Projects(ctx); return err }}).Routes(),
 	)
+	hub := realtime.New(realtime.Config{
+		Store: db, Bus: messages, Auth: authenticator, Logger: logger, Registry: registry, Forwarded: proxies(c), Hosts: hosts(c),
+		Max: c.RealtimeConnections, Unlimited: !c.RateLimits,
+	})
 	front := proxy.New(proxy.Config{
-		Rule: db.RuleByDomain, Invoker: invoker, Auth: authenticator, Domain: c.Domain, Forwarded: proxies(c), Logger: logger, Next: rest, Limit: time.Minute,
+		Rule: db.RuleByDomain, Invoker: invoker, Auth: authenticator, Domain: c.Domain, Forwarded: proxies(c), Logger: logger, Next: withRealtime(hub, rest), Limit: time.Minute,
 		Protected: c.ProtectRouter, Hosts: hosts(c), Secure: c.ForceHTTPS,
 	})
-	changes.connect(authenticator, invoker, front)
+	changes.connect(authenticator, invoker, front, messages, logger)
 
 	if err := bootstrap(ctx, db, c, logger); err != nil {
 		return err
@@ -165,6 +177,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	}
 	services := []runner.Service{
 		{Name: "http", Run: serveHTTP(listener, newFront(front, logger), c.StopTimeout)},
+		{Name: "realtime", Run: hub.Run},
 		{Name: "http of sandboxes", Run: serveHTTP(inside, newHTTP(front), c.StopTimeout)},
 	}
 	deleted := func(p flint.ProjectID, f flint.FunctionID) error {
@@ -202,35 +215,6 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 			{Name: "queued calls", Run: invoker.Work}, {Name: "changes", Run: invoker.Follow}, {Name: "builds", Run: builder.Work}, {Name: "uploads", Run: uploads.Work}, {Name: "domains", Run: rules.Watch},
 		},
 		services)
-}
-
-// changes tells those who keep things in memory what is no longer true.
-type changes struct {
-	auth    *auth.Authenticator
-	invoker *invoke.Invoker
-	front   *proxy.Proxy
-}
-
-func (c *changes) connect(a *auth.Authenticator, i *invoke.Invoker, p *proxy.Proxy) {
-	c.auth, c.invoker, c.front = a, i, p
-}
-
-func (c *changes) publish(change store.Change) {
-	if c.auth == nil {
-		return
-	}
-	switch change.Kind {
-	case "project":
-		c.auth.ForgetProject(change.Project)
-		c.invoker.Changed(change.Project, "", false)
-		c.front.Forget("")
-	case "key":
-		c.auth.Forget(change.KeyHash)
-	case "function":
-		c.invoker.Changed(change.Project, change.Function, change.Visible)
-	case "rule":
-		c.front.Forget(change.Domain)
-	}
 }
 
 // lockData makes the data directory and keeps other nodes out of it.
