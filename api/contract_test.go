@@ -24,7 +24,9 @@ import (
 	"flint/api/project"
 	"flint/api/proxyrules"
 	"flint/api/scaling"
+	"flint/api/tail"
 	"flint/auth"
+	"flint/feed"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -89,6 +91,9 @@ func examples() map[string]example {
 		"flint.updateFunctionScaling": {path: f, params: map[string]any{"minWarm": 1, "maxWorkers": 4, "keepAlive": 300}, unknown: of(), bad: with(map[string]any{
 			"minWarm": 5, "maxWorkers": 1001, "callsPerWorker": -1, "keepAlive": "5m",
 		})},
+		"flint.tail": {params: map[string]any{"duration": 1}, bad: map[string]any{
+			"functions": "-x", "statuses": "waiting", "triggers": "x", "text": strings.Repeat("x", 257), "logs": "maybe", "duration": -1,
+		}},
 		"flint.getExecutionReceipt": {path: fe, bad: with(map[string]any{"executionId": "-x"}), unknown: of("executionId", execution)},
 
 		"proxy.listRules":          {bad: list(map[string]any{"search": strings.Repeat("x", 257)})},
@@ -168,7 +173,7 @@ func platform(t *testing.T) *api.API {
 	}
 	s := functions.New(functions.Config{Store: b.Store, Invoker: b.Invoker, Builder: b.Builder, Uploads: b.Uploads, Blobs: b.Blobs, Signer: b.Signer, Runtimes: b.Runtimes, Logger: b.Logger})
 	rules := proxyrules.New(proxyrules.Config{Store: b.Store, Logger: b.Logger, Resolver: proxyrules.NewResolver("127.0.0.1:1"), Domain: "functions.test"})
-	return b.Serve(s.Routes(), project.New(b.Store).Routes(), rules.Routes(), domains.New(domains.Config{Store: b.Store}).Routes(), scaling.New(scaling.Config{Store: b.Store, MaxWorkers: 64}).Routes(), health.New(health.Config{}).Routes())
+	return b.Serve(s.Routes(), project.New(b.Store).Routes(), rules.Routes(), domains.New(domains.Config{Store: b.Store}).Routes(), scaling.New(scaling.Config{Store: b.Store, MaxWorkers: 64}).Routes(), tail.New(tail.Config{Store: b.Store, Feed: &feed.Feed{}}).Routes(), health.New(health.Config{}).Routes())
 }
 
 // call sends params to an endpoint the way its method wants them.

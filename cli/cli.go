@@ -37,7 +37,7 @@ func newRoot() *cobra.Command {
 		SilenceUsage: true, SilenceErrors: true,
 		Example: "  flint serve\n  flint runtimes install node-22\n  flint key create --scopes functions.read,functions.write\n  flint executions --follow\n  flint doctor",
 	}
-	root.AddCommand(newServe(), newRuntimes(), newProject(), newKey(), newFunction(), newExecutions(), newDoctor(), newProbe(), newJoinNetwork(), newConfig(), newVersion())
+	root.AddCommand(newServe(), newRuntimes(), newProject(), newKey(), newFunction(), newExecutions(), newTail(), newDoctor(), newProbe(), newJoinNetwork(), newConfig(), newVersion())
 	return root
 }
 

@@ -232,7 +232,7 @@ func (i *Invoker) attempt(ctx context.Context, t *target, c *Call) (*attempt, er
 	}
 	var limit *deadline
 	a.ctx, limit = i.deadline(ctx, t.function, c.async)
-	a.cancel, request.Begun = limit.stop, limit.run
+	a.cancel, request.Begun, request.Execution = limit.stop, limit.run, a.execution
 	response, output, err := i.config.Pool.Do(a.ctx, t.worker, request)
 	if refused(err) {
 		a.cancel()

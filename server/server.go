@@ -28,10 +28,12 @@ import (
 	"flint/api/health"
 	"flint/api/project"
 	"flint/api/scaling"
+	"flint/api/tail"
 	"flint/auth"
 	blobfs "flint/blob/fs"
 	"flint/build"
 	"flint/config"
+	"flint/feed"
 	"flint/geo"
 	"flint/internal/runner"
 	"flint/invoke"
@@ -111,18 +113,18 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	signer := auth.NewSigner(secret)
 	authenticator := auth.New(auth.Config{Project: db.Project, Key: db.KeyBySecret, Signer: signer})
 
+	activity := &feed.Feed{} // of this node
 	pool, err := worker.NewPool(worker.Config{
 		Driver: driver, Network: driver.Functions, Files: files, Blobs: blobs, Logger: logger, Registry: registry,
 		RunDir: filepath.Join(c.Data, "run"), CacheDir: filepath.Join(c.Data, "packages"),
-		MaxWorkers: c.MaxWorkers, KeepAlive: c.KeepAlive,
+		MaxWorkers: c.MaxWorkers, KeepAlive: c.KeepAlive, Logged: activity.Log,
 	})
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	feed := &admin.Feed{}
 	invoker := invoke.New(invoke.Config{
-		Store: db, Pool: pool, Runtimes: catalog, Signer: signer, Logger: logger, Registry: registry, Locate: places.Locate, Observe: feed.Publish,
+		Store: db, Pool: pool, Runtimes: catalog, Signer: signer, Logger: logger, Registry: registry, Locate: places.Locate, Observe: activity.Publish,
 		Bell: messages.Bell(callBell), Ring: func() { messages.Ring(callBell) },
 		Node: node, Endpoint: c.Endpoint, Region: c.Region, Domain: c.Domain, Concurrency: c.CallConcurrency, StopTimeout: c.StopTimeout,
 	})
@@ -157,6 +159,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		rules.Routes(),
 		domains.New(domains.Config{Store: db}).Routes(),
 		scaling.New(scaling.Config{Store: db, MaxWorkers: c.MaxWorkers}).Routes(),
+		tail.New(tail.Config{Store: db, Feed: activity}).Routes(),
 		health.New(health.Config{Check: func(ctx context.Context) error { _, err := db.Projects(ctx); return err }}).Routes(),
 	)
 	hub := realtime.New(realtime.Config{
@@ -177,7 +180,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	}
 	services := []runner.Service{
 		{Name: "http", Run: serveHTTP(listener, newFront(front, logger), c.StopTimeout)},
-		{Name: "realtime", Run: hub.Run},
+		{Name: "realtime", Run: hub.Run}, {Name: "feed", Run: activity.Run}, // both end what goes on, so that http can stop
 		{Name: "http of sandboxes", Run: serveHTTP(inside, newHTTP(front), c.StopTimeout)},
 	}
 	deleted := func(p flint.ProjectID, f flint.FunctionID) error {
@@ -190,7 +193,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		return err
 	}
 	services = append(services, runner.Service{Name: "operator", Run: serveAdmin(operator, admin.New(admin.Config{
-		Store: db, Logger: logger, Feed: feed, Deleted: deleted, Collect: builder.Collect, MaxWorkers: c.MaxWorkers,
+		Store: db, Logger: logger, Feed: activity, Deleted: deleted, Collect: builder.Collect, MaxWorkers: c.MaxWorkers,
 	}), c.Data)})
 	if c.MetricsAddr != "" {
 		metrics, err := serveMetrics(ctx, c.MetricsAddr, registry)

@@ -151,6 +151,8 @@ call("flint.getFunctionDomain", f)
 call("flint.updateFunctionScaling", f, {"maxWorkers": 3, "keepAlive": "learned"})
 call("flint.updateFunctionScaling", f, {"minWarm": 4, "maxWorkers": 3}, want=400)
 call("flint.getFunctionScaling", f)
+call("flint.tail", query="?duration=1")
+call("flint.tail", query="?functions[]=nope", want=404)
 
 for group, owner in (("functions", f), ("project", {})):
     made = call(f"{group}.createVariable", owner, {"variableId": "unique()", "key": "DESCRIBED", "value": "v"})
