@@ -89,7 +89,8 @@ func Open(ctx context.Context, c Config) (_ *Bus, err error) {
 	}
 	for _, subject := range []string{ringSubject + "*", changeSubject, liveSubject + ">"} {
 		if _, err := b.conn.ChanSubscribe(subject, b.in); err != nil {
-			return nil, errors.Join(fmt.Errorf("bus: %w", err), b.shut())
+			b.shut()
+			return nil, fmt.Errorf("bus: %w", err)
 		}
 	}
 	if b.conn.IsConnected() {
@@ -114,7 +115,7 @@ func (b *Bus) openCluster(ctx context.Context) (made bool, err error) {
 	}
 	if err := b.makeStreams(ctx); err != nil {
 		b.complain("streams", err)
-		return false, nil
+		return false, nil //nolint:nilerr // it is tried again
 	}
 	return true, nil
 }
@@ -126,11 +127,12 @@ func (b *Bus) Embedded() bool { return b.server != nil }
 func (b *Bus) Close() error {
 	b.stop()
 	b.done.Wait()
-	return b.shut()
+	b.shut()
+	return nil
 }
 
 // shut ends the connection and the embedded server.
-func (b *Bus) shut() error {
+func (b *Bus) shut() {
 	if b.conn != nil {
 		b.conn.Close()
 		<-b.closed
@@ -139,7 +141,6 @@ func (b *Bus) shut() error {
 		b.server.Shutdown()
 		b.server.WaitForShutdown()
 	}
-	return nil
 }
 
 // connect makes the connection. A cluster that is not there yet is tried again until it is.
@@ -172,7 +173,8 @@ func (b *Bus) connect(url string, more ...nats.Option) (err error) {
 	}
 	b.js, err = jetstream.New(b.conn, jetstream.WithPublishAsyncTimeout(publishTime), jetstream.WithDefaultTimeout(publishTime))
 	if err != nil {
-		return errors.Join(fmt.Errorf("bus: %w", err), b.shut())
+		b.shut()
+		return fmt.Errorf("bus: %w", err)
 	}
 	return nil
 }

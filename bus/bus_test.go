@@ -232,7 +232,8 @@ func TestAClusterThatIsAway(t *testing.T) {
 	s.WaitForShutdown()
 	cluster(t, dir, at)
 	publish()
-	for within(t, missed) != nil { //nolint:revive // until it is told that it may have missed some
+	for within(t, missed) != nil {
+		continue // until it is told that it may have missed some
 	}
 	within(t, bell)
 }
@@ -360,17 +361,17 @@ func FuzzDecode(f *testing.F) {
 }
 
 func BenchmarkPublish(b *testing.B) {
-	bus := open(b, bus.Config{Dir: b.TempDir()})
+	opened := open(b, bus.Config{Dir: b.TempDir()})
 	b.Run("one event", func(b *testing.B) {
 		for i := int64(1); b.Loop(); i++ {
-			if err := bus.PublishEvents(b.Context(), []*flint.Event{execution(i)}); err != nil {
+			if err := opened.PublishEvents(b.Context(), []*flint.Event{execution(i)}); err != nil {
 				b.Fatal(err)
 			}
 		}
 	})
 	b.Run("a ring", func(b *testing.B) {
 		for b.Loop() {
-			bus.Ring("calls")
+			opened.Ring("calls")
 		}
 	})
 }

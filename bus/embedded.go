@@ -49,13 +49,16 @@ func (b *Bus) startEmbedded(ctx context.Context) (err error) {
 	b.server.SetLoggerV2(serverLog{b.log}, false, false, false)
 	b.server.Start()
 	if !b.server.ReadyForConnections(startTime) {
-		return errors.Join(fmt.Errorf("bus: the embedded server did not start within %s", startTime), b.shut())
+		b.shut()
+		return fmt.Errorf("bus: the embedded server did not start within %s", startTime)
 	}
 	if err := b.connect("", nats.InProcessServer(b.server)); err != nil {
-		return errors.Join(err, b.shut())
+		b.shut()
+		return err
 	}
 	if err := b.makeStreams(ctx); err != nil {
-		return errors.Join(err, b.shut())
+		b.shut()
+		return err
 	}
 	return nil
 }
@@ -78,7 +81,7 @@ func (serverLog) Tracef(string, ...any)            {}
 func Size(dir string) (n int64, err error) {
 	err = filepath.WalkDir(dir, func(_ string, d os.DirEntry, err error) error {
 		if errors.Is(err, os.ErrNotExist) {
-			return nil // it is gone meanwhile, or was never there
+			return nil //nolint:nilerr // it is gone meanwhile, or was never there
 		}
 		if err != nil || d.IsDir() {
 			return err
@@ -88,7 +91,7 @@ func Size(dir string) (n int64, err error) {
 			n += info.Size()
 		}
 		if errors.Is(err, os.ErrNotExist) {
-			return nil
+			return nil //nolint:nilerr // it is gone meanwhile
 		}
 		return err
 	})

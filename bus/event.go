@@ -153,7 +153,7 @@ func (b *Bus) Events(ctx context.Context, f func(*flint.Event)) (stop func(), er
 	following, err := consumer.Consume(func(msg jetstream.Msg) {
 		e, err := decode(msg.Headers(), msg.Data())
 		if err != nil {
-			b.log.Warn("event not understood", slog.String("subject", msg.Subject()))
+			b.log.WarnContext(ctx, "event not understood", slog.String("subject", msg.Subject()))
 			return
 		}
 		f(e)

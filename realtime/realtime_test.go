@@ -153,7 +153,7 @@ func (b *bed) dial(t *testing.T, query string, headers ...string) *client {
 	for i := 0; i < len(headers); i += 2 {
 		h.Set(headers[i], headers[i+1])
 	}
-	conn, _, err := websocket.Dial(t.Context(), b.url+"/v1/realtime?"+query, &websocket.DialOptions{HTTPHeader: h}) //nolint:bodyclose // it closes it
+	conn, _, err := websocket.Dial(t.Context(), b.url+"/v1/realtime?"+query, &websocket.DialOptions{HTTPHeader: h})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -483,7 +483,7 @@ func TestLimits(t *testing.T) {
 	}
 	b.open(t, "project=p")
 	b.open(t, "project=p")
-	_, resp, err := websocket.Dial(t.Context(), b.url+"/v1/realtime?project=p", nil) //nolint:bodyclose // it closes it
+	_, resp, err := websocket.Dial(t.Context(), b.url+"/v1/realtime?project=p", nil)
 	if err == nil || resp == nil || resp.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("one connection too many: %v", err)
 	}
@@ -515,7 +515,7 @@ func TestASlowClientIsClosedAndHoldsNobodyUp(t *testing.T) {
 		return c, err
 	}}}
 	t.Cleanup(small.CloseIdleConnections)
-	slow, _, err := websocket.Dial(t.Context(), b.url+"/v1/realtime?project=p&key=standard_all&channels[]=console", &websocket.DialOptions{HTTPClient: small}) //nolint:bodyclose // it closes it
+	slow, _, err := websocket.Dial(t.Context(), b.url+"/v1/realtime?project=p&key=standard_all&channels[]=console", &websocket.DialOptions{HTTPClient: small})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ type Config struct {
 	Network  sandbox.Network // of workers
 
 	// Logged is told what a call logs, while it runs. It must not block, and must not keep the text. nil: nobody asks
-	Logged func(e *flint.Execution, errors bool, text []byte)
+	Logged func(e *flint.Execution, isError bool, text []byte)
 
 	CacheBytes   int64         // bound of CacheDir [10 GiB]
 	MaxWorkers   int           // on this node [64]
