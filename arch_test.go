@@ -17,7 +17,7 @@ const module = "flint"
 // layers, lowest first. A package imports only packages of lower layers.
 var layers = [][]string{
 	{"."},
-	{"wire", "store", "bus", "blob", "sandbox", "runtimes", "auth", "config", "geo", "console"},
+	{"wire", "store", "bus", "feed", "blob", "sandbox", "runtimes", "auth", "config", "geo", "console"},
 	{"client", "tables", "worker", "build", "probe"},
 	{"invoke", "upload", "explain"},
 	{"schedule", "trigger", "realtime", "proxy", "api", "admin"},

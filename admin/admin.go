@@ -18,6 +18,7 @@ import (
 	"flint"
 	"flint/client"
 	"flint/explain"
+	"flint/feed"
 	"flint/store"
 )
 
@@ -26,7 +27,7 @@ type Config struct {
 	Store     *store.Store
 	Logger    *slog.Logger
 	Explainer *explain.Explainer
-	Feed      *Feed // nil: nothing runs that could be followed
+	Feed      *feed.Feed // nil: nothing runs that could be followed
 
 	Cancel  func(context.Context, flint.ProjectID, flint.FunctionID, flint.ExecutionID) (*flint.Execution, error) // ends an execution; nil: none runs
 	Redrive func(context.Context, *flint.DeadLetter) (*flint.Execution, error)                                    // makes a dead letter a call; nil: nothing does
@@ -91,6 +92,7 @@ func New(c Config) http.Handler {
 		})
 	}
 	mux.HandleFunc("GET /projects/{project}/executions/follow", a.follow)
+	mux.HandleFunc("GET /projects/{project}/tail", a.tail)
 	return mux
 }
 
@@ -337,41 +339,50 @@ func (a *admin) follow(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, flint.ErrBadRequest.Saying("No node runs on this data directory: there is nothing to follow."))
 		return
 	}
-	next, end := a.config.Feed.follow() // first, so that nothing falls between the two
-	defer end()
-	project, all, err := a.recent(r)
+	project, err := a.project(r)
 	if err != nil {
 		a.refuse(w, err)
 		return
 	}
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	encoder, controller := json.NewEncoder(w), http.NewResponseController(w)
+	filter := feed.Filter{Project: project}
+	if function := r.URL.Query().Get("function"); function != "" {
+		filter.Functions = []flint.FunctionID{flint.FunctionID(function)}
+	}
+	following := a.config.Feed.Follow(filter) // first, so that nothing falls between the two
+	defer following.Close()
+	_, all, err := a.recent(r)
+	if err != nil {
+		a.refuse(w, err)
+		return
+	}
+	out := newLines(w)
 	for _, e := range all {
-		if encoder.Encode(e) != nil {
+		if out.encoder.Encode(e) != nil {
 			return
 		}
 	}
-	function := flint.FunctionID(r.URL.Query().Get("function"))
-	tick := time.NewTicker(signOfLife)
-	defer tick.Stop()
-	for {
-		if controller.Flush() != nil {
+	for out.flush() == nil {
+		item, err := following.Next(r.Context(), signOfLife)
+		var line any = struct{}{}
+		switch {
+		case err != nil:
 			return
+		case item.Ended != nil:
+			line = executionModel(item.Ended)
 		}
-		var line any
-		select {
-		case <-r.Context().Done():
-			return
-		case <-tick.C:
-			line = struct{}{}
-		case e := <-next:
-			if e.Project != project || function != "" && e.Function != function {
-				continue
-			}
-			line = executionModel(e)
-		}
-		if encoder.Encode(line) != nil {
+		if out.encoder.Encode(line) != nil {
 			return
 		}
 	}
+}
+
+// lines writes JSON, one a line, to somebody who reads while more comes.
+type lines struct {
+	encoder *json.Encoder
+	flush   func() error
+}
+
+func newLines(w http.ResponseWriter) lines {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	return lines{json.NewEncoder(w), http.NewResponseController(w).Flush}
 }

@@ -17,10 +17,11 @@ import (
 	"flint"
 	"flint/client"
 	"flint/explain"
+	"flint/feed"
 	"flint/store"
 )
 
-func setup(t *testing.T, feed *Feed) (*client.Client, *store.Store) {
+func setup(t *testing.T, feed *feed.Feed) (*client.Client, *store.Store) {
 	t.Helper()
 	s, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "flint.db"), Secret: bytes.Repeat([]byte{1}, 32), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -95,7 +96,7 @@ func TestWhatFailsIsToldAndLogged(t *testing.T) {
 
 func TestFollowersGetWhatTheyAskedFor(t *testing.T) {
 	t.Parallel()
-	feed := &Feed{}
+	feed := &feed.Feed{}
 	_, s := setup(t, feed)
 	server := httptest.NewServer(New(Config{Store: s, Explainer: explain.New(explain.Config{Store: s}), Logger: slog.New(slog.DiscardHandler), Feed: feed, Collect: func(context.Context, ...string) error { return nil }}))
 	defer server.Close()
@@ -121,20 +122,50 @@ func TestFollowersGetWhatTheyAskedFor(t *testing.T) {
 	}
 }
 
-func TestASlowFollowerHoldsUpNobody(t *testing.T) {
+func TestTail(t *testing.T) {
 	t.Parallel()
-	var feed Feed
-	feed.Publish(&flint.Execution{}) // to nobody
-	next, end := feed.follow()
-	for range behind + 10 {
-		feed.Publish(&flint.Execution{})
+	var f feed.Feed
+	c, _ := setup(t, &f)
+	for name, x := range map[string]struct {
+		filter client.TailFilter
+		says   string
+	}{
+		"a function that is none": {client.TailFilter{Functions: []string{"f", "nope"}}, "There is no function nope in project p."},
+		"a status that is none":   {client.TailFilter{Statuses: []string{"waiting"}}, "status must be completed or failed."},
+		"a trigger that is none":  {client.TailFilter{Triggers: []string{"x"}}, "trigger must be http, schedule or event."},
+		"a long text":             {client.TailFilter{Text: strings.Repeat("x", 257)}, "text must be at most 256 bytes."},
+	} {
+		if err := c.Tail(t.Context(), "p", x.filter, nil); err == nil || err.Error() != x.says {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
-	if len(next) != behind {
-		t.Errorf("%d wait, want %d", len(next), behind)
+	idle, _ := setup(t, nil)
+	if err := idle.Tail(t.Context(), "p", client.TailFilter{}, nil); err == nil || !strings.Contains(err.Error(), "nothing to follow") {
+		t.Errorf("where nothing runs: %v", err)
 	}
-	end()
-	feed.Publish(&flint.Execution{})
-	if len(feed.followers) != 0 {
-		t.Error("who has gone is still told")
+}
+
+func TestTailOverASocket(t *testing.T) {
+	t.Parallel()
+	var f feed.Feed
+	_, s := setup(t, nil)
+	server := httptest.NewServer(New(Config{Store: s, Logger: slog.New(slog.DiscardHandler), Feed: &f, Collect: func(context.Context, ...string) error { return nil }}))
+	defer server.Close()
+	resp, err := http.Get(server.URL + "/projects/p/tail?function=f&trigger=event")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	e := &flint.Execution{Project: "p", Function: "f", ID: "e", Trigger: flint.TriggerEvent, Status: flint.ExecutionCompleted}
+	f.Log(e, false, []byte("said\n"))
+	f.Publish(e)
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if err := f.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	all, err := io.ReadAll(resp.Body) // ends with the feed
+	if got := string(all); err != nil || strings.Count(got, "\n") != 2 || !strings.Contains(got, `"text":"said\n"`) || !strings.Contains(got, `"event":"execution"`) {
+		t.Errorf("%s, %v", got, err)
 	}
 }

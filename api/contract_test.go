@@ -29,9 +29,11 @@ import (
 	"flint/api/proxyrules"
 	"flint/api/scaling"
 	"flint/api/schedules"
+	"flint/api/tail"
 	"flint/api/webhooks"
 	"flint/auth"
 	"flint/explain"
+	"flint/feed"
 	"flint/invoke"
 	"flint/store"
 )
@@ -125,6 +127,9 @@ func examples() map[string]example {
 		"flint.updateFunctionSchedule": {path: f, params: map[string]any{"missed": "all", "missedLimit": 3, "missedAge": 600, "jitter": 30}, unknown: of(), bad: with(map[string]any{
 			"paused": 2, "missed": "some", "missedLimit": 1001, "missedAge": -1, "overlap": "x", "jitter": "5m",
 		})},
+		"flint.tail": {params: map[string]any{"duration": 1}, bad: map[string]any{
+			"functions": "-x", "statuses": "waiting", "triggers": "x", "text": strings.Repeat("x", 257), "logs": "maybe", "duration": -1,
+		}},
 		"flint.getExecutionReceipt": {path: fe, bad: with(map[string]any{"executionId": "-x"}), unknown: of("executionId", execution)},
 
 		"webhooks.list":         {bad: list(map[string]any{})},
@@ -225,7 +230,8 @@ func platform(t *testing.T) *api.API {
 			Redrive: func(ctx context.Context, d *flint.DeadLetter) (*flint.Execution, error) {
 				return b.Invoker.Enqueue(ctx, &invoke.Call{Project: d.Project, Function: d.Function, Caller: invoke.Caller{Privileged: true}})
 			},
-		}).Routes(), schedules.New(schedules.Config{Store: b.Store}).Routes(), webhooks.New(webhooks.Config{Store: b.Store}).Routes(), health.New(health.Config{}).Routes())
+		}).Routes(), schedules.New(schedules.Config{Store: b.Store}).Routes(), webhooks.New(webhooks.Config{Store: b.Store}).Routes(),
+		tail.New(tail.Config{Store: b.Store, Feed: &feed.Feed{}}).Routes(), health.New(health.Config{}).Routes())
 }
 
 // dieOnce makes a dead letter of function f.

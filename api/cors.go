@@ -2,10 +2,11 @@ package api
 
 import (
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
+
+	"flint/internal/forwarded"
 )
 
 const (
@@ -46,14 +47,5 @@ func (a *API) allowOrigin(h http.Header, r *http.Request, preflight bool) {
 
 // allowedHost reports whether pages of a host may read answers.
 func (a *API) allowedHost(host string) bool {
-	return isLocal(host) || slices.Contains(a.config.Hosts, host)
-}
-
-// isLocal reports whether a host is this machine, which has several names.
-func isLocal(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
+	return forwarded.Loopback(host) || slices.Contains(a.config.Hosts, host)
 }

@@ -16,6 +16,7 @@ import (
 
 	"flint"
 	"flint/auth"
+	"flint/internal/forwarded"
 	"flint/wire"
 )
 
@@ -83,13 +84,18 @@ func (x *exchange) always(h http.Header) {
 	}
 }
 
+// WantsHTTPS reports whether a request came by plain http and must not.
+func (a *API) WantsHTTPS(r *http.Request) bool {
+	if !a.config.Secure || a.config.Forwarded.Secure(r) {
+		return false
+	}
+	host := (&url.URL{Host: r.Host}).Hostname()
+	return !forwarded.Loopback(host) && host != a.config.PlainHost
+}
+
 // secure sends those who came by plain http to https, where that is demanded.
 func (x *exchange) secure() error {
-	if !x.api.config.Secure || x.api.config.Forwarded.Secure(x.r) {
-		return nil
-	}
-	host := (&url.URL{Host: x.r.Host}).Hostname()
-	if isLocal(host) || host == x.api.config.PlainHost {
+	if !x.api.WantsHTTPS(x.r) {
 		return nil
 	}
 	if x.r.Method != http.MethodGet && x.r.Method != http.MethodHead {

@@ -151,6 +151,8 @@ func responses(r *boundRoute, schemas object, errorSchema any, x recording) obje
 		case reflect.TypeFor[NoContent]():
 		case reflect.TypeFor[*Download]():
 			answer["content"] = object{"application/octet-stream": object{"schema": object{"type": "string", "contentMediaType": "application/octet-stream"}}}
+		case reflect.TypeFor[*Events]():
+			answer["content"] = object{"text/event-stream": object{"schema": object{"type": "string"}}}
 		default:
 			schema := modelSchema(out, schemas)
 			content := object{"application/json": media(schema, x.Answers[strconv.Itoa(status)])}

@@ -55,6 +55,9 @@ func (x *exchange) render(out any) error {
 			return x.writeForm(status, fields)
 		}
 	}
+	if _, ok := out.(*Events); ok {
+		return nil // they were sent
+	}
 	if d, ok := out.(*Download); ok {
 		return x.send(d)
 	}

@@ -55,7 +55,7 @@ type Older interface {
 	Older(f wire.Format, p Params)
 }
 
-// Handler is a typed handler with its input's parameters. Handle and Receive make it.
+// Handler is a typed handler with its input's parameters. Handle, Receive and Stream make it.
 type Handler struct {
 	in, out reflect.Type
 	status  int

@@ -84,6 +84,12 @@ func (a *Authenticator) ForgetProject(id flint.ProjectID) {
 	a.keys.clear()
 }
 
+// ForgetAll drops everything that is remembered, because announcements may have been missed.
+func (a *Authenticator) ForgetAll() {
+	a.projects.clear()
+	a.keys.clear()
+}
+
 // Authenticate returns who sends r. An error is what the client is to be told.
 func (a *Authenticator) Authenticate(r *http.Request) (*Principal, error) {
 	ctx := r.Context()

@@ -44,11 +44,15 @@ type Config struct {
 	Logger   *slog.Logger
 	Registry prometheus.Registerer
 	Built    func(*runtimes.Runtime) // called after a successful build, so that stems can be made; nil: nobody asks
+	Grown    func(*flint.Deployment) // called at most a few times a second while the log of a build grows; must not block. nil: nobody asks
 	Removed  func(digest string)     // called when a blob is removed, so that nothing made of it stays; nil: nobody asks
 
 	WorkDir  string // scratch of builds; emptied at start
 	CacheDir string // dependency caches of functions
 	SeedDir  string // caches that Flint fills itself, per runtime
+
+	Bell pull.Bell // rung when a build may be waiting, also by others; nil: one of its own
+	Ring func()    // rings that bell wherever builders are; nil: only here
 
 	Node     string   // names this node in leases
 	Endpoint string   // of the API, as builds reach it
@@ -110,6 +114,12 @@ func New(c Config) (*Builder, error) {
 	if c.Lease == 0 {
 		c.Lease = 30 * time.Second
 	}
+	if c.Bell == nil {
+		c.Bell = pull.NewBell()
+	}
+	if c.Ring == nil {
+		c.Ring = c.Bell.Ring
+	}
 	if err := os.RemoveAll(c.WorkDir); err != nil {
 		return nil, err
 	}
@@ -119,7 +129,7 @@ func New(c Config) (*Builder, error) {
 		}
 	}
 	return &Builder{
-		config: c, metrics: newMetrics(c.Registry), bell: pull.NewBell(),
+		config: c, metrics: newMetrics(c.Registry), bell: c.Bell,
 		running: map[flint.DeploymentID]context.CancelCauseFunc{}, caches: map[string]int{},
 	}, nil
 }
@@ -184,7 +194,7 @@ func (b *Builder) Duplicate(ctx context.Context, d *flint.Deployment, of flint.D
 }
 
 // Ring says that a deployment waits for its build that did not come through Submit.
-func (b *Builder) Ring() { b.bell.Ring() }
+func (b *Builder) Ring() { b.config.Ring() }
 
 // Cancel ends a build that is not finished. One that is canceled already is canceled again, as the reference does.
 func (b *Builder) Cancel(ctx context.Context, project flint.ProjectID, function flint.FunctionID, id flint.DeploymentID) (*flint.Deployment, error) {

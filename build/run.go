@@ -47,7 +47,8 @@ func (b *Builder) run(stopping context.Context, d *flint.Deployment, attempt int
 	}()
 
 	j := &job{builder: b, deployment: d, attempt: attempt, dir: filepath.Join(b.config.WorkDir, fmt.Sprintf("%s-%d", d.ID, attempt))}
-	j.log = newLiveLog(func(text string) error { return b.config.Store.AppendBuildLog(write, d.ID, attempt, text) })
+	j.log = newLiveLog(func(text string) error { return b.config.Store.AppendBuildLog(write, d.ID, attempt, text) }, func() { b.grown(d) })
+	b.grown(d) // it is building now
 	var helpers sync.WaitGroup
 	helpers.Go(func() { b.keepLease(ctx, stop, d.ID, attempt) })
 	digest, size, err := j.build(ctx)
@@ -68,6 +69,12 @@ func (b *Builder) run(stopping context.Context, d *flint.Deployment, attempt int
 		return
 	}
 	b.finish(write, j, begun, digest, size, errors.Join(err, logErr), cause)
+}
+
+func (b *Builder) grown(d *flint.Deployment) {
+	if b.config.Grown != nil {
+		b.config.Grown(d)
+	}
 }
 
 // finish writes how a build ended into its row.
@@ -232,6 +239,7 @@ type liveLog struct {
 	pending bytes.Buffer
 	err     error
 	save    func(string) error
+	saved   func()        // called after a tick in which something was saved
 	full    chan struct{} // capacity 1: do not wait for the tick
 	stop    chan struct{}
 	done    sync.WaitGroup
@@ -242,8 +250,8 @@ const (
 	logPiece    = 64 << 10
 )
 
-func newLiveLog(save func(string) error) *liveLog {
-	l := &liveLog{save: save, full: make(chan struct{}, 1), stop: make(chan struct{})}
+func newLiveLog(save func(string) error, saved func()) *liveLog {
+	l := &liveLog{save: save, saved: saved, full: make(chan struct{}, 1), stop: make(chan struct{})}
 	l.done.Go(l.run)
 	return l
 }
@@ -267,31 +275,40 @@ func (l *liveLog) Write(p []byte) (int, error) {
 func (l *liveLog) run() {
 	tick := time.NewTicker(logInterval)
 	defer tick.Stop()
+	grown := false
 	for {
+		ticked := false
 		select {
 		case <-tick.C:
+			ticked = true
 		case <-l.full:
 		case <-l.stop:
 			l.flush()
 			return
 		}
-		l.flush()
+		grown = l.flush() || grown
+		if ticked && grown { // not after every piece of a log that pours
+			l.saved()
+			grown = false
+		}
 	}
 }
 
-func (l *liveLog) flush() {
+// flush saves what is there and reports whether there was anything.
+func (l *liveLog) flush() bool {
 	l.mu.Lock()
 	text := l.pending.String()
 	l.pending.Reset()
 	l.mu.Unlock()
 	if text == "" {
-		return
+		return false
 	}
 	if err := l.save(text); err != nil {
 		l.mu.Lock()
 		l.err = err
 		l.mu.Unlock()
 	}
+	return true
 }
 
 // close writes what is left and returns the last error, if any.

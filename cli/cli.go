@@ -38,8 +38,8 @@ func newRoot() *cobra.Command {
 		Example: "  flint serve\n  flint runtimes install node-22\n  flint key create --scopes functions.read,functions.write\n  flint executions --follow\n  flint doctor",
 	}
 	root.AddCommand(
-		newServe(), newRuntimes(), newProject(), newKey(), newFunction(), newSchedule(), newWebhook(), newExecutions(), newDeadLetter(), newExplain(), newDoctor(), newProbe(),
-		newJoinNetwork(), newConfig(), newVersion(),
+		newServe(), newRuntimes(), newProject(), newKey(), newFunction(), newSchedule(), newWebhook(), newExecutions(), newTail(), newDeadLetter(), newExplain(), newDoctor(),
+		newProbe(), newJoinNetwork(), newConfig(), newVersion(),
 	)
 	return root
 }

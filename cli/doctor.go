@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"flint/bus"
 	"flint/config"
 	"flint/sandbox"
 	"flint/server"
@@ -20,7 +22,7 @@ import (
 func newDoctor() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "Say what this machine offers and what it lacks", Args: cobra.NoArgs,
-		Long: "Look at everything a node needs of its machine: the sandbox, limits, the data directory, toolchains. The exit\nstatus is 1 when a node could not run here.",
+		Long: "Look at everything a node needs of its machine: the sandbox, limits, the data directory, the bus, toolchains. The exit\nstatus is 1 when a node could not run here.",
 	}
 	format := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -45,7 +47,7 @@ type finding struct {
 }
 
 func diagnose(cmd *cobra.Command, c config.Config, format string) error {
-	findings := []finding{dataFinding(c.Data)}
+	findings := []finding{dataFinding(c.Data), busFinding(cmd.Context(), c)}
 	// A directory of its own: the node that runs keeps its own.
 	scratch, err := os.MkdirTemp("", "flint-doctor-")
 	if err != nil {
@@ -99,6 +101,22 @@ func diagnose(cmd *cobra.Command, c config.Config, format string) error {
 }
 
 func fromSandbox(f sandbox.Finding) finding { return finding{f.Layer, f.OK, false, f.Detail} }
+
+// busFinding asks the cluster, or looks at what the embedded bus has on disk. A node runs without the first, alone.
+func busFinding(ctx context.Context, c config.Config) finding {
+	if c.NATS != "" {
+		what, err := bus.Probe(ctx, string(c.NATS))
+		if err != nil {
+			return finding{"bus", false, false, "the NATS of --nats cannot be used: " + err.Error()}
+		}
+		return finding{"bus", true, false, what}
+	}
+	size, err := bus.Size(server.BusDir(c))
+	if err != nil {
+		return finding{"bus", false, false, err.Error()}
+	}
+	return finding{"bus", true, false, fmt.Sprintf("inside the node, %.1f MB on disk", float64(size)/(1<<20))}
+}
 
 // dataFinding looks at the data directory, or at where it would be made.
 func dataFinding(dir string) finding {

@@ -3,7 +3,6 @@
 package client
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -264,22 +263,10 @@ func (c *Client) Follow(ctx context.Context, project, function string, limit int
 		return err
 	}
 	defer resp.Body.Close()
-	d := json.NewDecoder(bufio.NewReader(resp.Body))
-	for {
-		var e Execution
-		switch err := d.Decode(&e); {
-		case ctx.Err() != nil:
-			return nil
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-			return errors.New("the node has stopped")
-		case err != nil:
-			return err
-		}
+	return lines(ctx, resp.Body, func(e Execution) error {
 		if e.ID == "" {
-			continue // a sign of life
+			return nil // a sign of life
 		}
-		if err := each(e); err != nil {
-			return err
-		}
-	}
+		return each(e)
+	})
 }

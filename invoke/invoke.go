@@ -88,6 +88,9 @@ type Config struct {
 	Observe func(*flint.Execution)           // told of every execution that ended; must not block. nil: nobody asks
 	Locate  func(address string) flint.Place // nil: nothing is known of any address
 
+	Bell pull.Bell // rung when a queued call may be waiting, also by others; nil: one of its own
+	Ring func()    // rings that bell wherever queued calls are run; nil: only here
+
 	Node        string        // names this node in leases; the same in each of its lives
 	Endpoint    string        // of the API, as functions reach it
 	Region      string        // [default]
@@ -127,7 +130,13 @@ func New(c Config) *Invoker {
 	if c.StopTimeout == 0 {
 		c.StopTimeout = 30 * time.Second
 	}
-	i := &Invoker{config: c, bell: pull.NewBell(), metrics: newMetrics(c.Registry)}
+	if c.Bell == nil {
+		c.Bell = pull.NewBell()
+	}
+	if c.Ring == nil {
+		c.Ring = c.Bell.Ring
+	}
+	i := &Invoker{config: c, bell: c.Bell, metrics: newMetrics(c.Registry)}
 	i.targets = newTargets(i.loadTarget)
 	i.changes = changes{keys: map[functionKey]bool{}, bell: pull.NewBell()}
 	return i
@@ -231,7 +240,7 @@ func (i *Invoker) attempt(ctx context.Context, t *target, c *Call) (*attempt, er
 	}
 	var limit *deadline
 	a.ctx, limit = i.deadline(ctx, t.function, c.async)
-	a.cancel, request.Begun = limit.stop, limit.run
+	a.cancel, request.Begun, request.Execution = limit.stop, limit.run, a.execution
 	response, output, err := i.config.Pool.Do(a.ctx, t.worker, request)
 	if refused(err) {
 		a.cancel()

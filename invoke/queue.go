@@ -28,7 +28,7 @@ func (i *Invoker) Enqueue(ctx context.Context, c *Call) (*flint.Execution, error
 	if err := i.config.Store.EnqueueExecution(ctx, e, q); err != nil {
 		return nil, err
 	}
-	i.bell.Ring()
+	i.config.Ring()
 	return e, nil
 }
 
@@ -49,7 +49,7 @@ func (i *Invoker) Refuse(e *flint.Execution, reason string) {
 }
 
 // Ring says that there are queued calls which came by another way than Enqueue.
-func (i *Invoker) Ring() { i.bell.Ring() }
+func (i *Invoker) Ring() { i.config.Ring() }
 
 // queued makes the rows of an asynchronous call.
 func (i *Invoker) queued(c *Call, deployment flint.DeploymentID) (*flint.Execution, *store.QueuedCall) {
@@ -86,7 +86,7 @@ func (i *Invoker) Redrive(ctx context.Context, d *flint.DeadLetter) (*flint.Exec
 	if err := i.config.Store.RedriveDeadLetter(ctx, d.ID, e, q); err != nil {
 		return nil, err
 	}
-	i.bell.Ring()
+	i.config.Ring()
 	return e, nil
 }
 
@@ -192,7 +192,7 @@ func (i *Invoker) Cancel(ctx context.Context, project flint.ProjectID, function 
 	e, err := i.config.Store.CancelExecution(ctx, project, function, id, canceledReason)
 	if err == nil {
 		i.observe(e)
-		i.bell.Ring() // others may have waited for it
+		i.config.Ring() // others may have waited for it
 	}
 	return e, err
 }

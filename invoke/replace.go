@@ -77,6 +77,13 @@ func (i *Invoker) Changed(project flint.ProjectID, function flint.FunctionID, at
 	all.Wait()
 }
 
+// ForgetAll has every function read anew, because changes may have been missed.
+func (i *Invoker) ForgetAll() {
+	for _, key := range i.targets.forgetAll() {
+		i.changes.add(key)
+	}
+}
+
 // replace makes workers ready for what a function is now, and then has calls go to them.
 func (i *Invoker) replace(ctx context.Context, key functionKey) {
 	order := i.targets.mark(key)

@@ -90,6 +90,19 @@ func (t *targets) forget(project flint.ProjectID, function flint.FunctionID) {
 	t.note(key)
 }
 
+// forgetAll drops everything, also what is being read, and returns what was in memory.
+func (t *targets) forgetAll() []functionKey {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	keys := make([]functionKey, 0, len(t.known))
+	for key := range t.known {
+		keys = append(keys, key)
+	}
+	clear(t.known)
+	t.changes += maxTargets // get keeps nothing that it began to read so many changes ago
+	return keys
+}
+
 func (t *target) setOrder(order uint64) {
 	t.order = order
 	if t.worker != nil {

@@ -66,6 +66,28 @@ func TestWhatWasReadBeforeAChangeIsNotKept(t *testing.T) {
 	}
 }
 
+func TestForgettingAllIncludesWhatIsBeingRead(t *testing.T) {
+	t.Parallel()
+	loads := 0
+	var cache *targets
+	cache = newTargets(func(context.Context, functionKey) (*target, error) {
+		if loads++; loads == 2 {
+			if keys := cache.forgetAll(); len(keys) != 1 || keys[0] != (functionKey{"p", "a"}) {
+				t.Errorf("forgot %v", keys)
+			}
+		}
+		return &target{function: &flint.Function{}}, nil
+	})
+	for _, f := range []flint.FunctionID{"a", "b", "a", "b", "a", "b"} {
+		if _, err := cache.get(t.Context(), "p", f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if loads != 4 {
+		t.Errorf("%d loads, want each once more after everything was forgotten", loads)
+	}
+}
+
 func TestFailuresAreNotKept(t *testing.T) {
 	t.Parallel()
 	boom := errors.New("boom")

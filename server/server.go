@@ -31,16 +31,19 @@ import (
 	"flint/api/project"
 	"flint/api/scaling"
 	"flint/api/schedules"
+	"flint/api/tail"
 	"flint/api/webhooks"
 	"flint/auth"
 	blobfs "flint/blob/fs"
 	"flint/build"
 	"flint/config"
 	"flint/explain"
+	"flint/feed"
 	"flint/geo"
 	"flint/internal/runner"
 	"flint/invoke"
 	"flint/proxy"
+	"flint/realtime"
 	"flint/runtimes"
 	"flint/schedule"
 	"flint/store"
@@ -82,6 +85,11 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	messages, err := openBus(ctx, c, logger, registry)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, messages.Close()) }()
 	blobs, err := blobfs.Open(filepath.Join(c.Data, "blobs"))
 	if err != nil {
 		return err
@@ -111,22 +119,24 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	signer := auth.NewSigner(secret)
 	authenticator := auth.New(auth.Config{Project: db.Project, Key: db.KeyBySecret, Signer: signer})
 
+	activity := &feed.Feed{} // of this node
 	pool, err := worker.NewPool(worker.Config{
 		Driver: driver, Network: driver.Functions, Files: files, Blobs: blobs, Logger: logger, Registry: registry,
 		RunDir: filepath.Join(c.Data, "run"), CacheDir: filepath.Join(c.Data, "packages"),
-		MaxWorkers: c.MaxWorkers, KeepAlive: c.KeepAlive,
+		MaxWorkers: c.MaxWorkers, KeepAlive: c.KeepAlive, Logged: activity.Log,
 	})
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	feed := &admin.Feed{}
 	invoker := invoke.New(invoke.Config{
-		Store: db, Pool: pool, Runtimes: catalog, Signer: signer, Logger: logger, Registry: registry, Locate: places.Locate, Observe: feed.Publish,
+		Store: db, Pool: pool, Runtimes: catalog, Signer: signer, Logger: logger, Registry: registry, Locate: places.Locate, Observe: activity.Publish,
+		Bell: messages.Bell(callBell), Ring: func() { messages.Ring(callBell) },
 		Node: node, Endpoint: c.Endpoint, Region: c.Region, Domain: c.Domain, Concurrency: c.CallConcurrency, Lease: c.CallLease, StopTimeout: c.StopTimeout,
 	})
 	builder, err := build.New(build.Config{
-		Store: db, Blobs: blobs, Driver: driver, Files: files, Runtimes: catalog, Signer: signer, Logger: logger, Registry: registry, Built: pool.Warm, Removed: pool.Discard,
+		Store: db, Blobs: blobs, Driver: driver, Files: files, Runtimes: catalog, Signer: signer, Logger: logger, Registry: registry, Built: pool.Warm, Grown: growth(messages), Removed: pool.Discard,
+		Bell: messages.Bell(buildBell), Ring: func() { messages.Ring(buildBell) },
 		WorkDir: filepath.Join(c.Data, "builds"), CacheDir: filepath.Join(c.Data, "build-cache"), SeedDir: filepath.Join(c.Data, "seeds"),
 		Node: node, Endpoint: c.Endpoint, Region: c.Region, Network: driver.Builds, Environ: config.Environ(c.BuildEnvironment),
 		MaxSource: c.MaxSource, MaxOutput: c.MaxOutput, Timeout: c.BuildTimeout, Concurrency: c.BuildConcurrency,
@@ -142,7 +152,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		return err
 	}
 	explainer := explain.New(explain.Config{Store: db, Pool: pool, Concurrency: c.CallConcurrency})
-	relay, deliverer := triggers(c, db, invoker, feed, logger, registry, node)
+	relay, deliverer := triggers(c, db, invoker, activity, messages, logger, registry, node)
 	rules := ruleService(c, db, logger)
 	rest := api.New(
 		api.Config{
@@ -161,14 +171,19 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		delivery.New(delivery.Config{Store: db, Cancel: invoker.Cancel, Redrive: invoker.Redrive}).Routes(),
 		schedules.New(schedules.Config{Store: db}).Routes(),
 		webhooks.New(webhooks.Config{Store: db, Check: receivers(c)}).Routes(),
+		tail.New(tail.Config{Store: db, Feed: activity}).Routes(),
 		health.New(health.Config{Check: func(ctx context.Context) error { _, err := db.Projects(ctx); return err }}).Routes(),
 	)
+	hub := realtime.New(realtime.Config{
+		Store: db, Bus: messages, Auth: authenticator, Logger: logger, Registry: registry, Forwarded: proxies(c), Hosts: hosts(c),
+		Max: c.RealtimeConnections, Unlimited: !c.RateLimits,
+	})
 	front := proxy.New(proxy.Config{
-		Rule: db.RuleByDomain, Invoker: invoker, Auth: authenticator, Domain: c.Domain, Forwarded: proxies(c), Logger: logger, Next: rest, Limit: time.Minute,
+		Rule: db.RuleByDomain, Invoker: invoker, Auth: authenticator, Domain: c.Domain, Forwarded: proxies(c), Logger: logger, Next: withRealtime(hub, rest), Limit: time.Minute,
 		Protected: c.ProtectRouter, Hosts: hosts(c), Secure: c.ForceHTTPS,
 	})
 	scheduler := schedule.New(schedule.Config{Store: db, Invoker: invoker, Logger: logger, Registry: registry})
-	changes.connect(authenticator, invoker, front, scheduler)
+	changes.connect(authenticator, invoker, front, scheduler, messages, logger)
 
 	if err := bootstrap(ctx, db, c, logger); err != nil {
 		return err
@@ -178,6 +193,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	}
 	services := []runner.Service{
 		{Name: "http", Run: serveHTTP(listener, newFront(front, logger), c.StopTimeout)},
+		{Name: "realtime", Run: hub.Run}, {Name: "feed", Run: activity.Run}, // both end what goes on, so that http can stop
 		{Name: "http of sandboxes", Run: serveHTTP(inside, newHTTP(front), c.StopTimeout)},
 	}
 	deleted := func(p flint.ProjectID, f flint.FunctionID) error {
@@ -190,7 +206,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		return err
 	}
 	services = append(services, runner.Service{Name: "operator", Run: serveAdmin(operator, admin.New(admin.Config{
-		Store: db, Logger: logger, Explainer: explainer, Feed: feed, Cancel: invoker.Cancel, Redrive: invoker.Redrive, Deleted: deleted, Collect: builder.Collect, MaxWorkers: c.MaxWorkers,
+		Store: db, Logger: logger, Explainer: explainer, Feed: activity, Cancel: invoker.Cancel, Redrive: invoker.Redrive, Deleted: deleted, Collect: builder.Collect, MaxWorkers: c.MaxWorkers,
 	}), c.Data)})
 	if c.MetricsAddr != "" {
 		metrics, err := serveMetrics(ctx, c.MetricsAddr, registry)
@@ -219,38 +235,6 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 			{Name: "schedules", Run: scheduler.Run},
 		},
 		services)
-}
-
-// changes tells those who keep things in memory what is no longer true.
-type changes struct {
-	auth    *auth.Authenticator
-	invoker *invoke.Invoker
-	front   *proxy.Proxy
-
-	scheduler *schedule.Scheduler
-}
-
-func (c *changes) connect(a *auth.Authenticator, i *invoke.Invoker, p *proxy.Proxy, s *schedule.Scheduler) {
-	c.auth, c.invoker, c.front, c.scheduler = a, i, p, s
-}
-
-func (c *changes) publish(change store.Change) {
-	if c.auth == nil {
-		return
-	}
-	switch change.Kind {
-	case "project":
-		c.auth.ForgetProject(change.Project)
-		c.invoker.Changed(change.Project, "", false)
-		c.front.Forget("")
-	case "key":
-		c.auth.Forget(change.KeyHash)
-	case "function":
-		c.scheduler.Ring() // first: the other one may wait for workers
-		c.invoker.Changed(change.Project, change.Function, change.Visible)
-	case "rule":
-		c.front.Forget(change.Domain)
-	}
 }
 
 // lockData makes the data directory and keeps other nodes out of it.

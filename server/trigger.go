@@ -6,8 +6,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"flint/admin"
+	"flint/bus"
 	"flint/config"
+	"flint/feed"
 	"flint/internal/outward"
 	"flint/invoke"
 	"flint/store"
@@ -15,12 +16,12 @@ import (
 )
 
 // triggers makes what reads events, and what tells webhooks of them.
-func triggers(c config.Config, db *store.Store, invoker *invoke.Invoker, feed *admin.Feed, logger *slog.Logger, registry prometheus.Registerer, node string) (*trigger.Relay, *trigger.Deliverer) {
+func triggers(c config.Config, db *store.Store, invoker *invoke.Invoker, activity *feed.Feed, messages *bus.Bus, logger *slog.Logger, registry prometheus.Registerer, node string) (*trigger.Relay, *trigger.Deliverer) {
 	deliverer := trigger.NewDeliverer(trigger.DelivererConfig{
 		Store: db, Logger: logger, Registry: registry, Node: node, Policy: outward.Policy{Allow: c.WebhookAllow},
 	})
 	return trigger.New(trigger.Config{
-		Store: db, Invoker: invoker, Logger: logger, Registry: registry, Observe: feed.Publish, Delivered: deliverer.Ring, MaxHops: c.TriggerHops,
+		Store: db, Invoker: invoker, Logger: logger, Registry: registry, Observe: activity.Publish, Publish: messages.PublishEvents, Delivered: deliverer.Ring, MaxHops: c.TriggerHops,
 	}), deliverer
 }
 

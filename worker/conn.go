@@ -242,8 +242,11 @@ func (w *worker) readFrame(r *bufio.Reader) error {
 }
 
 // begin registers a new call; nil when the worker has ended.
-func (w *worker) begin(waited toll) *call {
+func (w *worker) begin(waited toll, r *Request) *call {
 	c := newCall(w)
+	if r.Logging {
+		c.execution = r.Execution
+	}
 	c.waited, c.mark = waited, w.account.begin(time.Now())
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -38,6 +38,9 @@ type Config struct {
 	Registry prometheus.Registerer
 	Network  sandbox.Network // of workers
 
+	// Logged is told what a call logs, while it runs. It must not block, and must not keep the text. nil: nobody asks
+	Logged func(e *flint.Execution, isError bool, text []byte)
+
 	CacheBytes   int64         // bound of CacheDir [10 GiB]
 	MaxWorkers   int           // on this node [64]
 	MaxSerial    int           // of one function, for languages that serve one call at a time [4 per processor]
@@ -155,7 +158,7 @@ func (p *Pool) Do(ctx context.Context, t *Target, r *Request) (*Response, Output
 		if err != nil {
 			return nil, waited(wait), err
 		}
-		c = w.begin(wait)
+		c = w.begin(wait, r)
 	}
 	if r.Begun != nil {
 		r.Begun()

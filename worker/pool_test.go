@@ -37,6 +37,44 @@ func TestACallIsAnswered(t *testing.T) {
 	}
 }
 
+func TestWhatACallLogsIsPassedOnWhileItRuns(t *testing.T) {
+	t.Parallel()
+	type line struct {
+		execution flint.ExecutionID
+		isError   bool
+		text      string
+	}
+	logged := make(chan line, 10)
+	b := setup(t, 3, func(c *worker.Config) {
+		c.Logged = func(e *flint.Execution, isError bool, text []byte) { logged <- line{e.ID, isError, string(text)} }
+	})
+	target := b.target("d", nil)
+	for _, logging := range []bool{true, false} {
+		resp, _, err := b.pool.Do(t.Context(), target, &worker.Request{
+			Method: "GET", Scheme: "http", Path: "/", Logging: logging, Execution: &flint.Execution{ID: "e"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := resp.Next(t.Context()); err != nil && !errors.Is(err, io.EOF) {
+			t.Fatal(err)
+		}
+		resp.Close()
+	}
+	if _, _, err := b.get(t.Context(), target, "/", nil); err != nil { // nobody knows whose logs these are
+		t.Fatal(err)
+	}
+	want := []line{{"e", false, "hello\n"}, {"e", true, "oh\n"}}
+	for _, w := range want {
+		if got := <-logged; got != w {
+			t.Errorf("logged %+v, want %+v", got, w)
+		}
+	}
+	if len(logged) > 0 {
+		t.Errorf("also logged %+v", <-logged)
+	}
+}
+
 func TestManyCallsShareAWorker(t *testing.T) {
 	t.Parallel()
 	b := setup(t, 50, nil)

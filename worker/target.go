@@ -39,8 +39,9 @@ type Request struct {
 	Logging     bool
 	Depth       int // how many functions wait for this call in turn; 0: it came from outside
 	Body        []byte
-	More        io.Reader // what follows Body, when the whole is not in memory; nil: nothing
-	Begun       func()    // called when a worker has the call; nil: nobody asks
+	More        io.Reader        // what follows Body, when the whole is not in memory; nil: nothing
+	Execution   *flint.Execution // of the call, for those who follow what it logs: only what does not change is looked at. nil: nobody can
+	Begun       func()           // called when a worker has the call; nil: nobody asks
 }
 
 // Response is what a function answers, as its adapter sent it: the rules of the contract about headers are not applied.

@@ -106,3 +106,12 @@ func parse(text string) (netip.Addr, bool) {
 	a, err := netip.ParseAddr(host)
 	return a.Unmap().WithZone(""), err == nil
 }
+
+// Loopback reports whether a host is this machine, which has several names.
+func Loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}

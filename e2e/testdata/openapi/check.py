@@ -159,6 +159,8 @@ call("flint.getFunctionScaling", f)
 call("flint.updateFunctionSchedule", f, {"missed": "all", "missedLimit": 3, "overlap": "skip", "jitter": "30"})
 call("flint.updateFunctionSchedule", f, {"missed": "some"}, want=400)
 call("flint.getFunctionSchedule", f)
+call("flint.tail", query="?duration=1")
+call("flint.tail", query="?functions[]=nope", want=404)
 
 for group, owner in (("functions", f), ("project", {})):
     made = call(f"{group}.createVariable", owner, {"variableId": "unique()", "key": "DESCRIBED", "value": "v"})
