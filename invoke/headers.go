@@ -13,13 +13,16 @@ import (
 	"flint/worker"
 )
 
-const internalPrefix = "x-open-runtimes-"
+const (
+	internalPrefix = "x-open-runtimes-"
+	attemptHeader  = "x-flint-attempt" // ours: of calls that may be made several times, which one it is, from 1
+)
 
 // given are the headers of a call without the platform's own, with the host that it is for, and its scheme.
 func (i *Invoker) given(c *Call) (headers []flint.Header, host, scheme string) {
 	headers, scheme = make([]flint.Header, 0, len(c.Headers)+12), "http"
 	for _, h := range c.Headers {
-		if strings.HasPrefix(h.Name, internalPrefix) || strings.HasPrefix(h.Name, "x-appwrite-") {
+		if strings.HasPrefix(h.Name, internalPrefix) || strings.HasPrefix(h.Name, "x-appwrite-") || h.Name == attemptHeader {
 			continue // the platform's names are the platform's to give
 		}
 		switch h.Name {
@@ -72,6 +75,9 @@ func (i *Invoker) request(t *target, c *Call) (*worker.Request, []flint.Header) 
 		flint.Header{Name: "x-appwrite-continent-code", Value: place.Continent},
 		flint.Header{Name: "x-appwrite-continent-eu", Value: strconv.FormatBool(place.EU)},
 	)
+	if c.attempt > 0 {
+		headers = append(headers, flint.Header{Name: attemptHeader, Value: strconv.Itoa(c.attempt)})
+	}
 	if c.ClientIP != "" {
 		headers = append(headers, flint.Header{Name: "x-appwrite-client-ip", Value: c.ClientIP})
 	}

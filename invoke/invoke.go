@@ -63,6 +63,7 @@ type Call struct {
 	Identified bool // on a domain: Caller is known and needs the right to execute; else anybody calls, where anybody may
 
 	id       flint.ExecutionID
+	attempt  int // of those that may be several, from 1; 0: there is one
 	accepted time.Time
 	due      time.Time // of asynchronous calls
 	async    bool

@@ -213,6 +213,9 @@ func (i *Invoker) runQueued(life context.Context, e *flint.Execution, q *store.Q
 		Caller: Caller{Privileged: true, User: q.User, UserJWT: q.UserJWT, Depth: urgency(e), Hops: q.Hops}, // the right was checked when it was accepted
 		Event:  q.Event, ClientIP: q.ClientIP, async: true,
 	}
+	if q.Delivery.MaxAttempts > 1 {
+		call.attempt = q.Tries + 1
+	}
 	done, end, busy := i.runWatched(ctx, e, call)
 	if busy != nil { // somebody else's turn, for a while
 		if err := i.config.Store.ReleaseExecution(write, e.ID, q.Attempt, busyPause, "The last time there was no room for it: "+explain(busy)); err != nil {

@@ -80,7 +80,11 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
 	var changes changes // filled in below; nothing changes before
-	db, err := store.Open(ctx, store.Config{Path: filepath.Join(c.Data, "flint.db"), Logger: logger, Secret: secret, Model: eventModel, Changed: changes.publish, ScheduleSpread: time.Duration(c.ScheduleSpread) * time.Second})
+	dead := newNotices(logger)
+	db, err := store.Open(ctx, store.Config{
+		Path: filepath.Join(c.Data, "flint.db"), Logger: logger, Secret: secret, Model: eventModel, Changed: changes.publish, Died: dead.add,
+		ScheduleSpread: time.Duration(c.ScheduleSpread) * time.Second,
+	})
 	if err != nil {
 		return err
 	}
@@ -90,6 +94,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		return err
 	}
 	defer func() { err = errors.Join(err, messages.Close()) }()
+	dead.bus = messages
 	blobs, err := blobfs.Open(filepath.Join(c.Data, "blobs"))
 	if err != nil {
 		return err
@@ -226,6 +231,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 			{Name: "retention", Run: retain(db, c.Retention, logger)},
 			{Name: "maintenance", Run: maintain(db, c.ExecutionLimit, builder.Collect, logger)},
 			{Name: "events", Run: retainEvents(db, logger)},
+			{Name: "dead letters", Run: dead.run},
 		},
 		[]runner.Service{
 			{Name: "queued calls", Run: invoker.Work}, {Name: "changes", Run: invoker.Follow}, {Name: "builds", Run: builder.Work}, {Name: "uploads", Run: uploads.Work}, {Name: "domains", Run: rules.Watch},

@@ -43,6 +43,8 @@ type callRow struct {
 	node     string
 	orderKey string
 	delivery flint.Delivery
+
+	died *flint.DeadLetter // what it became, in this transaction
 }
 
 const callColumns = `t.id, t.attempt, t.lease_until, t.owner, coalesce(f.project, ''), coalesce(f.id, ''), coalesce(f.settings, ''), t.tries, t.due_at, t.expires_at, t.lease_node, t.order_key`
@@ -66,13 +68,13 @@ func scanCall(r scanner) (*callRow, error) {
 // so: then e waits, with what the attempt left. Else the execution has ended as e says.
 func (s *Store) FinishExecution(ctx context.Context, e *flint.Execution, end Ending) (Settled, error) {
 	settled := SettledLate
+	var q *callRow
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
-		settled = SettledLate
+		settled, q = SettledLate, nil
 		least, good := s.leases.least(e.ID, end.Attempt, time.Now())
 		if !good {
 			return nil
 		}
-		var q *callRow
 		found, err := t.one(ctx, "select "+callColumns+" from calls t left join functions f on f.uid = t.owner where t.id = $1 and t.attempt = $2 and t.lease_node <> '' and t.lease_until >= $3",
 			[]any{string(e.ID), end.Attempt, least}, func(r scanner) (err error) { q, err = scanCall(r); return err })
 		if err != nil || !found {
@@ -85,6 +87,7 @@ func (s *Store) FinishExecution(ctx context.Context, e *flint.Execution, end End
 		return SettledLate, err
 	}
 	s.leases.drop(e.ID, end.Attempt) // also a late one: a row that is still there has no owner, and the next sweep finds it
+	s.died(q)
 	return settled, nil
 }
 
@@ -273,6 +276,7 @@ func (s *Store) settle(ctx context.Context, query string, args []any, outcome fl
 		for _, q := range found {
 			s.leases.drop(q.id, q.attempt)
 		}
+		s.died(found...)
 	}
 	return settled, nil
 }

@@ -82,6 +82,8 @@ func claimed(claims []Claim) (all []string) {
 func TestRetries(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
+	var told []*flint.DeadLetter
+	s.config.Died = func(d *flint.DeadLetter) { told = append(told, d) }
 	s.deliver(t, flint.Delivery{MaxAttempts: 3, MaxBackoff: 1, RetryOn: []flint.Outcome{flint.OutcomeError, flint.OutcomeLost}, DeadLetters: true})
 	s.accept(t, "e", QueuedCall{Body: []byte("body"), Expires: now().Add(time.Hour)})
 	for n, o := range []flint.Outcome{flint.OutcomeError, flint.OutcomeLost} {
@@ -122,6 +124,9 @@ func TestRetries(t *testing.T) {
 	}
 	diff(t, "outcomes", outcomes, []flint.Outcome{flint.OutcomeError, flint.OutcomeLost, flint.OutcomeError})
 	d := value[*flint.DeadLetter](t)(s.DeadLetter(t.Context(), "p", "f", "e"))
+	if len(told) != 1 || told[0].ID != "e" || told[0].Tries != 3 || told[0].Outcome != flint.OutcomeError {
+		t.Errorf("told of %+v", told)
+	}
 	if d.Tries != 3 || d.Outcome != flint.OutcomeError || string(d.Body) != "body" || d.Method != "POST" || d.Path != "/e" {
 		t.Errorf("dead letter %+v", d)
 	}

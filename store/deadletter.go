@@ -15,6 +15,10 @@ const maxDeadLetters = 10_000
 
 // bury keeps a call that failed for good.
 func (t *tx) bury(ctx context.Context, q *callRow, e *flint.Execution, outcome flint.Outcome, at time.Time) error {
+	q.died = &flint.DeadLetter{
+		ID: q.id, Project: q.project, Function: q.function, DiedAt: at, AcceptedAt: e.CreatedAt, Outcome: outcome, StatusCode: e.StatusCode, Tries: q.tries + 1,
+		Error: endOf(e.Errors), Trigger: e.Trigger, Method: e.RequestMethod, Path: e.RequestPath, OrderKey: q.orderKey,
+	}
 	if err := t.exec(ctx, `insert into dead_letters (id, owner, died_at, accepted_at, outcome, status_code, tries, error, trigger, method, path, headers, body,
 		user_id, client_ip, event, hops, order_key) select r.id, $1, $2, $3, $4, $5, $6, $7, $8, r.method, r.path, r.headers, r.body, r.user_id, r.client_ip, r.event, r.hops, $9
 		from call_requests r where r.id = $10`, q.owner, millis(at), millis(e.CreatedAt), string(outcome), int64(e.StatusCode), q.tries+1, endOf(e.Errors),
@@ -23,6 +27,15 @@ func (t *tx) bury(ctx context.Context, q *callRow, e *flint.Execution, outcome f
 	}
 	return t.exec(ctx, `delete from dead_letters where id in (select id from dead_letters where owner = $1 order by died_at desc, id desc limit 100 offset $2)`,
 		q.owner, maxDeadLetters)
+}
+
+// died tells of those of some calls that became dead letters.
+func (s *Store) died(calls ...*callRow) {
+	for _, q := range calls {
+		if q != nil && q.died != nil && s.config.Died != nil {
+			s.config.Died(q.died)
+		}
+	}
 }
 
 const deadLetterColumns = `t.id, t.died_at, t.accepted_at, t.outcome, t.status_code, t.tries, t.error, t.trigger, t.method, t.path, t.headers, t.body,

@@ -32,11 +32,12 @@ import (
 
 // Config is what a Store needs.
 type Config struct {
-	Path    string       // the SQLite file; made when missing
-	Logger  *slog.Logger // nil: silence
-	Secret  []byte       // 32 bytes; variable values and key secrets are sealed under a key derived from it
-	Model   Model        // what events carry of a noun; nil: nothing
-	Changed func(Change) // called after a commit that changed what nodes keep in memory, by whoever made the change, who waits for it; nil: nobody asks
+	Path    string                  // the SQLite file; made when missing
+	Logger  *slog.Logger            // nil: silence
+	Secret  []byte                  // 32 bytes; variable values and key secrets are sealed under a key derived from it
+	Model   Model                   // what events carry of a noun; nil: nothing
+	Died    func(*flint.DeadLetter) // told of dead letters after their commit, without body and headers; must not block; nil: nobody asks
+	Changed func(Change)            // called after a commit that changed what nodes keep in memory, by whoever made the change, who waits for it; nil: nobody asks
 
 	ScheduleSpread time.Duration    // longest delay of scheduled runs, for functions that do not say it themselves
 	ScheduleClock  func() time.Time // what schedules go by [time.Now]

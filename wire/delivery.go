@@ -66,6 +66,29 @@ func NewDeadLetter(d *flint.DeadLetter) *DeadLetter {
 	return m
 }
 
+// DeadLetterNotice is the model of what is told of a call when it has failed for good: not what it carried.
+type DeadLetterNotice struct {
+	ExecutionID   string `json:"executionId"`
+	FunctionID    string `json:"functionId"`
+	DiedAt        string `json:"diedAt"`
+	AcceptedAt    string `json:"acceptedAt"`
+	Outcome       string `json:"outcome"`
+	StatusCode    int    `json:"statusCode"`
+	Attempts      int    `json:"attempts"`
+	Error         string `json:"error"`
+	Trigger       string `json:"trigger"`
+	RequestMethod string `json:"requestMethod"`
+	RequestPath   string `json:"requestPath"`
+}
+
+// NewDeadLetterNotice returns the model of a notice.
+func NewDeadLetterNotice(d *flint.DeadLetter) *DeadLetterNotice {
+	return &DeadLetterNotice{
+		ExecutionID: string(d.ID), FunctionID: string(d.Function), DiedAt: Date(d.DiedAt), AcceptedAt: Date(d.AcceptedAt), Outcome: string(d.Outcome),
+		StatusCode: d.StatusCode, Attempts: d.Tries, Error: d.Error, Trigger: string(d.Trigger), RequestMethod: d.Method, RequestPath: d.Path,
+	}
+}
+
 // DeadLetterList is the model of some dead letters of a function, newest first.
 type DeadLetterList struct {
 	Total       int           `json:"total"`
