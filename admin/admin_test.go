@@ -149,7 +149,7 @@ func TestTailOverASocket(t *testing.T) {
 	t.Parallel()
 	var f feed.Feed
 	_, s := setup(t, nil)
-	server := httptest.NewServer(New(Config{Store: s, Logger: slog.New(slog.DiscardHandler), Feed: &f, Collect: func(context.Context, ...string) error { return nil }}))
+	server := httptest.NewServer(New(Config{Store: s, Explainer: explain.New(explain.Config{Store: s}), Logger: slog.New(slog.DiscardHandler), Feed: &f, Collect: func(context.Context, ...string) error { return nil }}))
 	defer server.Close()
 	resp, err := http.Get(server.URL + "/projects/p/tail?function=f&trigger=event")
 	if err != nil {

@@ -72,8 +72,14 @@ func writeExplanation(w io.Writer, e client.Explanation) error {
 			}
 		}
 	}
-	if len(e.History) > 0 {
-		fmt.Fprintln(t, "\t")
+	if len(e.History) == 0 {
+		return t.Flush()
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintln(w); err != nil {
+		return err
 	}
 	for _, m := range e.History {
 		at := died(m.At)

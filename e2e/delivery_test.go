@@ -177,7 +177,7 @@ func TestDelivery(t *testing.T) {
 			}
 			return nil
 		})
-		if out := must(t, data, "explain", e.ID); !strings.Contains(out, "is processing") || !strings.Contains(out, "flint executions cancel "+e.ID) {
+		if out := must(t, data, "explain", e.ID); !strings.Contains(out, "is processing") || !strings.Contains(out, `"it begins"`) || !strings.Contains(out, "flint executions cancel "+e.ID) {
 			t.Errorf("explain: %s", out)
 		}
 		if out := must(t, data, "executions", "cancel", e.ID); !strings.Contains(out, "canceled") {

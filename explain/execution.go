@@ -57,6 +57,13 @@ func (x *Explainer) running(f *flint.Function, run *flint.Execution, w *store.Wa
 	s := x.standing(f)
 	limit := run.UpdatedAt.Add(f.Timeout + flint.AsynchronousGrace)
 	e.Summary = fmt.Sprintf("Node %s has had it for %s, as attempt %d.", w.Node, round(time.Since(run.UpdatedAt)), w.Tries+1)
+	if x.config.Said != nil {
+		if last := strings.TrimSpace(x.config.Said(run.ID)); last != "" {
+			e.Summary += fmt.Sprintf(" The last that it logged: %q.", lastLine(last))
+		} else {
+			e.Summary += " It has logged nothing yet."
+		}
+	}
 	e.WaitingFor = "the function's answer"
 	switch {
 	case s.Workers == 0 && s.Starting > 0:

@@ -18,8 +18,9 @@ import (
 // Config is what an Explainer needs.
 type Config struct {
 	Store       *store.Store
-	Pool        *worker.Pool // nil: no workers are known
-	Concurrency int          // asynchronous calls at once on this node; 0: not known
+	Pool        *worker.Pool                   // nil: no workers are known
+	Said        func(flint.ExecutionID) string // the last that a queued call that runs here has logged; nil: not known
+	Concurrency int                            // asynchronous calls at once on this node; 0: not known
 }
 
 // Explainer explains. It is safe for concurrent use.

@@ -175,7 +175,7 @@ func TestExecutionsThatEnded(t *testing.T) {
 	b.enqueue(t, "lost", store.QueuedCall{})
 	_, err := b.ClaimExecutions(t.Context(), "n", time.Minute, 1)
 	must(t, err)
-	_, err = b.SettleExecutions(t.Context(), "n", time.Now(), "The node died.")
+	_, err = b.SettleExecutions(t.Context(), "n", time.Now().Add(time.Hour), "The node died.")
 	must(t, err)
 	b.says(t, "lost", "failed", "The node died.", "--retry-on lost")
 	b.enqueue(t, "canceled", store.QueuedCall{})

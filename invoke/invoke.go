@@ -63,7 +63,8 @@ type Call struct {
 	Identified bool // on a domain: Caller is known and needs the right to execute; else anybody calls, where anybody may
 
 	id       flint.ExecutionID
-	attempt  int // of those that may be several, from 1; 0: there is one
+	said     func([]byte) // hears what it logs; nil: nobody does
+	attempt  int          // of those that may be several, from 1; 0: there is one
 	accepted time.Time
 	due      time.Time // of asynchronous calls
 	async    bool
@@ -241,7 +242,7 @@ func (i *Invoker) attempt(ctx context.Context, t *target, c *Call) (*attempt, er
 	}
 	var limit *deadline
 	a.ctx, limit = i.deadline(ctx, t.function, c.async)
-	a.cancel, request.Begun, request.Execution = limit.stop, limit.run, a.execution
+	a.cancel, request.Begun, request.Execution, request.Said = limit.stop, limit.run, a.execution, c.said
 	response, output, err := i.config.Pool.Do(a.ctx, t.worker, request)
 	if refused(err) {
 		a.cancel()

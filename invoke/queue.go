@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"flint"
@@ -141,6 +143,29 @@ type runningCall struct {
 	function flint.FunctionID
 	cancel   context.CancelCauseFunc
 	done     chan struct{}
+	last     atomic.Pointer[string] // the last that it has logged
+}
+
+// lastKept is how much of the last log of a running call is kept, in bytes: the end.
+const lastKept = 200
+
+// said keeps the end of what the call logs.
+func (c *runningCall) said(text []byte) {
+	if len(text) > lastKept {
+		text = text[len(text)-lastKept:]
+	}
+	last := strings.ToValidUTF8(string(text), "\uFFFD")
+	c.last.Store(&last)
+}
+
+// Said returns the end of what a queued call that runs here has logged last, or nothing.
+func (i *Invoker) Said(id flint.ExecutionID) string {
+	if c := i.running.of(id); c != nil {
+		if last := c.last.Load(); last != nil {
+			return *last
+		}
+	}
+	return ""
 }
 
 func (r *running) add(id flint.ExecutionID, c *runningCall) {
@@ -201,7 +226,8 @@ func (i *Invoker) Cancel(ctx context.Context, project flint.ProjectID, function 
 func (i *Invoker) runQueued(life context.Context, e *flint.Execution, q *store.QueuedCall) {
 	write := flint.WithActor(context.WithoutCancel(life), flint.Actor{User: q.User, Hops: q.Hops})
 	ctx, cancel := context.WithCancelCause(life)
-	i.running.add(e.ID, &runningCall{project: e.Project, function: e.Function, cancel: cancel, done: make(chan struct{})})
+	here := &runningCall{project: e.Project, function: e.Function, cancel: cancel, done: make(chan struct{})}
+	i.running.add(e.ID, here)
 	defer i.running.remove(e.ID)
 	var lease sync.WaitGroup
 	defer lease.Wait()
@@ -211,7 +237,7 @@ func (i *Invoker) runQueued(life context.Context, e *flint.Execution, q *store.Q
 	call := &Call{
 		Project: e.Project, Function: e.Function, Trigger: e.Trigger, Method: q.Method, Path: q.Path, Headers: q.Headers, Body: q.Body,
 		Caller: Caller{Privileged: true, User: q.User, UserJWT: q.UserJWT, Depth: urgency(e), Hops: q.Hops}, // the right was checked when it was accepted
-		Event:  q.Event, ClientIP: q.ClientIP, async: true,
+		Event:  q.Event, ClientIP: q.ClientIP, async: true, said: here.said,
 	}
 	if q.Delivery.MaxAttempts > 1 {
 		call.attempt = q.Tries + 1

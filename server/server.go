@@ -156,7 +156,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	if err != nil {
 		return err
 	}
-	explainer := explain.New(explain.Config{Store: db, Pool: pool, Concurrency: c.CallConcurrency})
+	explainer := explain.New(explain.Config{Store: db, Pool: pool, Said: invoker.Said, Concurrency: c.CallConcurrency})
 	relay, deliverer := triggers(c, db, invoker, activity, messages, logger, registry, node)
 	rules := ruleService(c, db, logger)
 	rest := api.New(

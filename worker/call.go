@@ -18,6 +18,7 @@ type call struct {
 	id     uint32
 	wake   chan struct{} // capacity 1: something below changed
 
+	said      func([]byte)     // hears what the call logs; nil: nobody does
 	execution *flint.Execution // whose logs are passed on; nil: nobody's
 
 	mu       sync.Mutex
@@ -100,6 +101,9 @@ func (c *call) receive(h frame.Header, payload []byte) (ended, overdue bool, err
 		stream.write(payload[1:])
 		if logged := c.worker.pool.config.Logged; logged != nil && c.execution != nil {
 			logged(c.execution, payload[0] == 1, payload[1:])
+		}
+		if c.said != nil {
+			c.said(payload[1:])
 		}
 		stream.dropped = stream.dropped || h.Flags&frame.Dropped != 0
 		return false, false, nil // whoever waits waits for more than a log

@@ -245,7 +245,7 @@ func (w *worker) readFrame(r *bufio.Reader) error {
 func (w *worker) begin(waited toll, r *Request) *call {
 	c := newCall(w)
 	if r.Logging {
-		c.execution = r.Execution
+		c.execution, c.said = r.Execution, r.Said
 	}
 	c.waited, c.mark = waited, w.account.begin(time.Now())
 	w.mu.Lock()

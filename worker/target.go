@@ -41,6 +41,7 @@ type Request struct {
 	Body        []byte
 	More        io.Reader        // what follows Body, when the whole is not in memory; nil: nothing
 	Execution   *flint.Execution // of the call, for those who follow what it logs: only what does not change is looked at. nil: nobody can
+	Said        func([]byte)     // called with what the call logs, while it runs; must not block, and must not keep the text. nil: nobody asks
 	Begun       func()           // called when a worker has the call; nil: nobody asks
 }
 
