@@ -112,6 +112,22 @@ func TestFunctions(t *testing.T) {
 	b.says(t, "f", "disabled", "told that it does not exist")
 }
 
+func TestSchedules(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	set := func(change func(*flint.Function)) {
+		t.Helper()
+		_, err := b.UpdateFunction(t.Context(), "p", "f", func(f *flint.Function) error { change(f); return nil })
+		must(t, err)
+	}
+	set(func(f *flint.Function) { f.Schedule = "0 0 1 1 *" })
+	b.says(t, "f", "no deployment", `Its schedule "0 0 1 1 *" does not run it: The function has no active deployment.`)
+	b.ready(t)
+	b.says(t, "f", "ready", `Its schedule "0 0 1 1 *" runs it next at `, "-01-01T00:00:00Z, in ")
+	set(func(f *flint.Function) { f.Scheduling.Paused = true })
+	b.says(t, "f", "ready", "is paused", "flint schedule resume f")
+}
+
 func TestDeployments(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

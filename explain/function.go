@@ -45,7 +45,7 @@ func (x *Explainer) function(ctx context.Context, project flint.ProjectID, id st
 		e.Summary += fmt.Sprintf(" The last %s of a worker failed: %s", count(s.Failures, "start"), s.Failed)
 		e.Advice = append(e.Advice, "Read the errors of its last executions: flint executions --function "+id+" --logs.")
 	}
-	return e, nil
+	return e, x.schedule(ctx, f, e)
 }
 
 func waits(n int) string {
