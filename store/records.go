@@ -24,7 +24,7 @@ import (
 // was not stored before.
 
 const (
-	recordDelay  = 5 * time.Millisecond // how long a record may wait for others
+	recordDelay  = 25 * time.Millisecond // how long a record may wait for others; who reads does not wait for that
 	recordBatch  = 512                  // records that wait no longer
 	recordRetry  = time.Second          // between attempts while the database cannot be written
 	recordEffort = 10 * time.Second     // for one attempt
