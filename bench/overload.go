@@ -11,12 +11,13 @@ import (
 )
 
 const (
-	overloadTimes    = 5                // the capacity
-	overloadCallers  = 32               // that find out the capacity
-	overloadMeasure  = 10 * time.Second // how long they do
-	overloadAfter    = 10 * time.Second // at half the capacity, to see the recovery
-	overloadGoodput  = 0.9              // of the capacity is answered at least
-	overloadRejected = time.Second      // may a refusal take
+	overloadTimes    = 5                     // the capacity
+	overloadCallers  = 32                    // that find out the capacity
+	overloadMeasure  = 10 * time.Second      // how long they do
+	overloadAfter    = 10 * time.Second      // at half the capacity, to see the recovery
+	overloadGoodput  = 0.9                   // of the capacity is answered at least
+	overloadTogether = 10 * time.Millisecond // calls that are due within that come together
+	overloadRejected = time.Second           // may a refusal take
 	overloadRecovery = 2 * time.Second
 	overloadSlow     = time.Second // a call that takes longer shows that the node has not recovered
 	overloadGrowth   = 1.25        // of the server's memory from a third of the overload to its end
@@ -37,6 +38,10 @@ type overloadRow struct {
 	Early    float64 `json:"early_mb"`
 	Late     float64 `json:"late_mb"`
 	Growth   float64 `json:"growth"`
+
+	// Processor time of each call that was offered, in microseconds: what a refusal costs, as four of five are.
+	Server    float64 `json:"server_cpu_us"` // of the node's own process
+	Generator float64 `json:"generator_cpu_us"`
 }
 
 // overload measures what a function of some processor time can do, offers five times that for a while, and then half.
@@ -59,6 +64,7 @@ func overload(ctx context.Context, b *bed, o options) (result, error) {
 	b.say("overload: %.0f calls/s are possible, %.0f are asked for", r.Capacity, r.Offered)
 
 	pid := n.process.cmd.Process.Pid
+	before, during := readUsage(pid), usage{}
 	watched, stop := context.WithCancel(ctx)
 	defer stop()
 	var watch sync.WaitGroup
@@ -68,9 +74,10 @@ func overload(ctx context.Context, b *bed, o options) (result, error) {
 		}
 		if waitUntil(watched, time.Now().Add(o.overload*2/3)) {
 			r.Late, _ = memory(pid, "VmRSS")
+			during = readUsage(pid).since(before)
 		}
 	})
-	over := steady(path, r.Offered, o.overload)
+	over := together(steady(path, r.Offered, o.overload), overloadTogether)
 	after := steady(path, r.Capacity/2, overloadAfter)
 	for i := range after {
 		after[i].at += o.overload
@@ -85,6 +92,7 @@ func overload(ctx context.Context, b *bed, o options) (result, error) {
 	if err := r.sum(over, outcomes[:len(over)], o.overload); err != nil {
 		return nil, err
 	}
+	r.Server, r.Generator = ratio(micros(during.server), float64(len(over))), ratio(micros(during.generator), float64(len(over)))
 	r.Recovery, err = recovery(after, outcomes[len(over):], o.overload)
 	r.Growth = ratio(r.Late, r.Early)
 	return r, err
@@ -175,8 +183,8 @@ func (r *overloadRow) check() error {
 
 func (r *overloadRow) print(w io.Writer) {
 	fmt.Fprintf(w, "\nOverload: %.0f calls/s offered, %d times what can be done; %d answered, %d refused, %d failed (bound 0)\n\n", r.Offered, overloadTimes, r.Good, r.Rejected, r.Failed)
-	fmt.Fprintln(w, "\tcapacity/s\tgoodput/s\tratio\tlongest refusal ms\trecovery ms\tmemory MB\tlater\tgrowth\tanswered p99 ms\t")
-	fmt.Fprintf(w, "found\t%.0f\t%.0f\t%.2f\t%.0f\t%.0f\t%.0f\t%.0f\t%.2f\t%.0f\t\n", r.Capacity, r.Goodput, r.Ratio, r.Longest/1000, r.Recovery/1000,
-		r.Early, r.Late, r.Growth, r.GoodP99/1000)
-	fmt.Fprintf(w, "bound\t\t\t%.2f\t%d\t%d\t\t\t%.2f\t\t\n", overloadGoodput, overloadRejected.Milliseconds(), overloadRecovery.Milliseconds(), overloadGrowth)
+	fmt.Fprintln(w, "\tcapacity/s\tgoodput/s\tratio\tlongest refusal ms\trecovery ms\tmemory MB\tlater\tgrowth\tanswered p99 ms\tserver cpu µs\tgenerator\t")
+	fmt.Fprintf(w, "found\t%.0f\t%.0f\t%.2f\t%.0f\t%.0f\t%.0f\t%.0f\t%.2f\t%.0f\t%.0f\t%.0f\t\n", r.Capacity, r.Goodput, r.Ratio, r.Longest/1000, r.Recovery/1000,
+		r.Early, r.Late, r.Growth, r.GoodP99/1000, r.Server, r.Generator)
+	fmt.Fprintf(w, "bound\t\t\t%.2f\t%d\t%d\t\t\t%.2f\t\t\t\t\n", overloadGoodput, overloadRejected.Milliseconds(), overloadRecovery.Milliseconds(), overloadGrowth)
 }

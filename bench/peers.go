@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 )
 
 // peer is one server of the warm table. A new one is one more row in peers: how it is opened, and what it is held
@@ -75,13 +77,23 @@ func (b *bed) launch(ctx context.Context, name, program string, args func(addr s
 	if err != nil {
 		return endpoint{}, err
 	}
-	p, err := start(ctx, b.dir, name, exec.Command(program, args(addr)...)) //nolint:noctx // ended by stop, in good order
+	cmd := exec.Command(program, args(addr)...) //nolint:noctx // ended by stop, in good order
+	cmd.Env = bareEnviron(cmd.Environ())
+	p, err := start(ctx, b.dir, name, cmd)
 	if err != nil {
 		return endpoint{}, err
 	}
 	b.processes = append(b.processes, p)
 	e := endpoint{Addr: addr, Host: addr, Body: []byte(expectedBody), PID: p.cmd.Process.Pid}
 	return e, p.await(ctx, startTime, func(ctx context.Context) error { return ready(ctx, e) })
+}
+
+// bareEnviron leaves a server what it needs to run. Variables of this machine, such as more certificates for Node.js, would
+// make it larger and slower than the sandboxed workers, which do not have them.
+func bareEnviron(variables []string) []string {
+	return slices.DeleteFunc(variables, func(v string) bool {
+		return !strings.HasPrefix(v, "PATH=") && !strings.HasPrefix(v, "HOME=")
+	})
 }
 
 // serveCommand makes this program the bare Go server.

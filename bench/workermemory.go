@@ -112,5 +112,5 @@ func (r *workerRow) check() error {
 func (r *workerRow) print(w io.Writer) {
 	fmt.Fprintf(w, "\nWorker: memory (PSS) of a warm, idle worker in Node.js beside node with the same code\n\n")
 	fmt.Fprintln(w, "worker MB\tits sandbox MB\tbare MB\tratio\tbound\t")
-	fmt.Fprintf(w, "%.1f\t%.1f\t%.1f\t%.2f\t%.1f\t\n", r.Worker, r.Sandbox, r.Bare, r.Ratio, workerRatio)
+	fmt.Fprintf(w, "%.1f\t%.1f\t%.1f\t%.2f\t%.2f\t\n", r.Worker, r.Sandbox, r.Bare, r.Ratio, workerRatio)
 }

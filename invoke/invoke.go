@@ -153,6 +153,16 @@ func (i *Invoker) Function(ctx context.Context, project flint.ProjectID, functio
 	return t.function, nil
 }
 
+// Overloaded says why a call of a public function would be refused for want of room, or nil. Whoever asks has not made the
+// call yet, and saves what that takes.
+func (i *Invoker) Overloaded(ctx context.Context, project flint.ProjectID, function flint.FunctionID) error {
+	t, err := i.targets.get(ctx, project, function)
+	if err != nil || t.missing != nil || !t.function.Enabled || !t.function.Public() {
+		return nil //nolint:nilerr // the call itself finds out what is wrong
+	}
+	return i.config.Pool.Overloaded(t.worker)
+}
+
 // Delete ends what runs of a function that is gone.
 func (i *Invoker) Delete(project flint.ProjectID, function flint.FunctionID) {
 	i.targets.forget(project, function)

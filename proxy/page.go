@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"embed"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 
 	"flint"
 	"flint/wire"
@@ -36,7 +38,7 @@ func (p *Proxy) writeError(w http.ResponseWriter, r *http.Request, err error) {
 	if known.Kind == flint.Unavailable || known.Kind == flint.RateLimited {
 		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(known.Retry.Seconds()))))
 	}
-	writePage(w, r, status, known)
+	p.writePage(w, r, status, known)
 }
 
 type pageData struct {
@@ -46,7 +48,7 @@ type pageData struct {
 
 // writePage writes an error page: HTML, or JSON for programs that ask for it. A nil err is a function that answered with
 // an error status and said nothing.
-func writePage(w http.ResponseWriter, r *http.Request, status int, err error) {
+func (p *Proxy) writePage(w http.ResponseWriter, r *http.Request, status int, err error) {
 	data := pageData{Status: status, Title: http.StatusText(status), Type: "function_error"}
 	if data.Title == "" {
 		data.Title = "Error"
@@ -61,8 +63,8 @@ func writePage(w http.ResponseWriter, r *http.Request, status int, err error) {
 		data.Message = "The function answered with this status and without a body."
 	}
 	h := w.Header()
-	h.Set("Cache-Control", "no-cache, no-store, must-revalidate")
-	h.Set("X-Content-Type-Options", "nosniff")
+	h["Cache-Control"] = []string{"no-cache, no-store, must-revalidate"}
+	h["X-Content-Type-Options"] = []string{"nosniff"}
 	accept := r.Header.Get("Accept")
 	if strings.Contains(accept, "application/json") && !strings.Contains(accept, "text/html") {
 		h.Set("Content-Type", "application/json; charset=UTF-8")
@@ -73,6 +75,41 @@ func writePage(w http.ResponseWriter, r *http.Request, status int, err error) {
 	h.Set("Content-Type", "text/html; charset=UTF-8")
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		_ = page.Execute(w, data) // who has gone has gone
+		_, _ = w.Write(p.pages.of(data)) // who has gone has gone
 	}
+}
+
+// rendered are pages as they were sent before. Those of refusals are sent again and again just when there is no time to make
+// them. It is safe for concurrent use.
+type rendered struct {
+	mu    sync.RWMutex
+	pages map[pageData][]byte
+}
+
+// They bound the memory. Messages that name something of the request are made anew beyond it.
+const (
+	maxPages = 64
+	maxPage  = 16 << 10
+)
+
+func (r *rendered) of(data pageData) []byte {
+	r.mu.RLock()
+	text, ok := r.pages[data]
+	r.mu.RUnlock()
+	if ok {
+		return text
+	}
+	var b bytes.Buffer
+	if err := page.Execute(&b, data); err != nil {
+		return b.Bytes() // a buffer has no such error
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.pages) < maxPages && b.Len() < maxPage {
+		if r.pages == nil {
+			r.pages = map[pageData][]byte{}
+		}
+		r.pages[data] = b.Bytes()
+	}
+	return b.Bytes()
 }

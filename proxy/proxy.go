@@ -42,6 +42,7 @@ type Config struct {
 // Proxy is an http.Handler. It is safe for concurrent use.
 type Proxy struct {
 	config Config
+	pages  rendered
 
 	mu    sync.RWMutex
 	rules map[string]*flint.Rule // nil: there is none
@@ -238,6 +239,12 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, at place) {
 		p.writeError(out, r, errTooLarge)
 		return
 	}
+	if !f.Domain.Identify && r.ContentLength == 0 {
+		if err := p.config.Invoker.Overloaded(r.Context(), at.project, at.function); err != nil {
+			p.writeError(out, r, err)
+			return
+		}
+	}
 	call := &invoke.Call{
 		Project: at.project, Function: at.function, Method: r.Method, Path: at.target,
 		Headers: p.headers(r, at), ClientIP: p.config.Forwarded.Client(r),
@@ -250,7 +257,7 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, at place) {
 	}
 	if err == nil {
 		err = p.config.Invoker.Serve(r.Context(), call, out, func(w http.ResponseWriter, status int, err error) {
-			writePage(w, r, status, err)
+			p.writePage(w, r, status, err)
 		})
 	}
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -241,7 +242,7 @@ func TestPages(t *testing.T) {
 			r := httptest.NewRequestWithContext(t.Context(), c.method, "/", nil)
 			r.Header.Set("Accept", c.accept)
 			w := httptest.NewRecorder()
-			writePage(w, r, c.status, c.err)
+			(&Proxy{}).writePage(w, r, c.status, c.err)
 			body := w.Body.String()
 			if w.Code != c.status || w.Header().Get("Content-Type") != c.kind || !strings.Contains(body, c.want) || strings.Contains(body, "<b>") {
 				t.Errorf("%d %v %s", w.Code, w.Header(), body)
@@ -260,6 +261,28 @@ func TestPages(t *testing.T) {
 				t.Errorf("body (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestPagesAreKept(t *testing.T) {
+	t.Parallel()
+	var r rendered
+	first := r.of(pageData{429, "Too Many Requests", "m", "t"})
+	if again := r.of(pageData{429, "Too Many Requests", "m", "t"}); &first[0] != &again[0] {
+		t.Error("a page that was made before is made again")
+	}
+	if other := string(r.of(pageData{429, "Too Many Requests", "another", "t"})); !strings.Contains(other, "another") {
+		t.Errorf("the page of another error is %s", other)
+	}
+	r.of(pageData{404, "Not Found", strings.Repeat("m", maxPage), "t"})
+	if n := len(r.pages); n != 2 {
+		t.Errorf("%d pages are kept, one of them too large", n)
+	}
+	for i := range 2 * maxPages {
+		r.of(pageData{404, "Not Found", strconv.Itoa(i), "t"})
+	}
+	if n := len(r.pages); n != maxPages {
+		t.Errorf("%d pages are kept, the bound is %d", n, maxPages)
 	}
 }
 

@@ -25,11 +25,11 @@ import (
 // was not stored before.
 
 const (
-	recordDelay  = 5 * time.Millisecond // how long a record may wait for others
-	recordBatch  = 512                  // records that wait no longer
-	recordRetry  = time.Second          // between attempts while the database cannot be written
-	recordEffort = 10 * time.Second     // for one attempt
-	journalSize  = 4 << 20              // of a batch; what is too much for it is written as everything else is
+	recordDelay  = 25 * time.Millisecond // how long a record may wait for others; who reads does not wait for that
+	recordBatch  = 512                   // records that wait no longer
+	recordRetry  = time.Second           // between attempts while the database cannot be written
+	recordEffort = 10 * time.Second      // for one attempt
+	journalSize  = 4 << 20               // of a batch; what is too much for it is written as everything else is
 )
 
 // records owns the journal. It is safe for concurrent use.

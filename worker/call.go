@@ -16,6 +16,7 @@ import (
 type call struct {
 	worker *worker
 	id     uint32
+	shared bool          // it was not the only one in its worker when it began
 	wake   chan struct{} // capacity 1: something below changed
 
 	said      func([]byte)     // hears what the call logs; nil: nobody does
@@ -252,7 +253,7 @@ func (c *call) transmit(ctx context.Context, r *Request) error {
 	}
 	c.window -= len(first) // nobody else knows the call yet
 	c.sent += int64(len(first))
-	c.worker.send(func(b []byte) []byte {
+	c.worker.post(func(b []byte) []byte {
 		b = append(b, make([]byte, frame.HeaderSize+4)...)
 		start := len(b)
 		b = r.appendHead(b)
@@ -261,7 +262,7 @@ func (c *call) transmit(ctx context.Context, r *Request) error {
 		frame.AppendHeader(b[:start-frame.HeaderSize-4], frame.Request, flags, c.id, 4+head+len(first))
 		binary.BigEndian.PutUint32(b[start-4:], uint32(head)) // heads are bounded by the HTTP server
 		return b
-	})
+	}, c.shared)
 	if flags&frame.End != 0 {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -36,6 +37,7 @@ type worker struct {
 	pending []byte        // frames that wait to be written
 	spare   []byte        // the other buffer
 	writing bool          // somebody writes; new frames are left in pending
+	rest    int           // requests that are written without letting others run before
 	blocked chan struct{} // capacity 1: the socket was full, the writer goroutine takes over
 
 	mu     sync.Mutex
@@ -85,9 +87,22 @@ func (w *worker) attach(conn *net.UnixConn) error {
 	return nil
 }
 
-// send queues frames and writes what is queued, unless another goroutine is writing already, which then takes them
+// Limits of the pause before a shared write.
+const (
+	slowPause = 5 * time.Millisecond // half of what a goroutine that computes is given
+	pauseRest = 1000                 // requests
+)
+
+// send queues frames and writes them soon.
+func (w *worker) send(build func([]byte) []byte) { w.post(build, false) }
+
+// post queues frames and writes what is queued, unless another goroutine is writing already, which then takes them
 // along: calls that come at the same time share one write. It never waits for the worker.
-func (w *worker) send(build func([]byte) []byte) {
+//
+// shared: other calls are on their way in this worker. Then goroutines that are ready to run go first. Those that have
+// a request for the worker leave it for the same write, which saves the worker wake-ups, too. Where goroutines compute for
+// long this would cost a call their time slices, so that the next ones do without.
+func (w *worker) post(build func([]byte) []byte, shared bool) {
 	w.wmu.Lock()
 	w.pending = build(w.pending)
 	if w.writing {
@@ -95,6 +110,19 @@ func (w *worker) send(build func([]byte) []byte) {
 		return
 	}
 	w.writing = true
+	switch {
+	case shared && w.rest > 0:
+		w.rest--
+	case shared:
+		w.wmu.Unlock()
+		begun := time.Now()
+		runtime.Gosched()
+		slow := time.Since(begun) > slowPause
+		w.wmu.Lock()
+		if slow {
+			w.rest = pauseRest
+		}
+	}
 	for len(w.pending) > 0 {
 		buf := w.pending
 		w.pending = w.spare[:0]
@@ -261,6 +289,7 @@ func (w *worker) begin(waited toll, r *Request) *call {
 	}
 	c.id = w.nextID
 	w.calls[c.id] = c
+	c.shared = len(w.calls) > 1
 	return c
 }
 

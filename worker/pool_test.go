@@ -285,6 +285,44 @@ func TestAFullQueueIsSaid(t *testing.T) {
 	}
 }
 
+func TestAnOverloadIsKnownBeforeTheCallIsMade(t *testing.T) {
+	t.Parallel()
+	const waiting = 20
+	b := setup(t, 1, func(c *worker.Config) {
+		c.MaxSerial, c.QueueLength, c.QueueTimeout, c.PlaceTimeout = 1, waiting, time.Minute, time.Minute
+	})
+	target := b.target("d", nil)
+	if err := b.pool.Overloaded(target); err != nil {
+		t.Errorf("a target that nobody has called: %v", err)
+	}
+	if _, _, err := b.get(t.Context(), target, "/", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.pool.Overloaded(target); err != nil {
+		t.Errorf("a target whose worker is idle: %v", err)
+	}
+	results := make(chan error, waiting+1)
+	for range waiting + 1 {
+		go func() {
+			_, _, err := b.get(t.Context(), target, "/wait", nil)
+			results <- err
+		}()
+	}
+	waitFor(t, "the queue to fill", func() bool { return b.pool.InFlight() == 1 && b.pool.Waiting() == waiting })
+	if err := b.pool.Overloaded(target); !errors.Is(err, flint.ErrFunctionBusy) {
+		t.Errorf("a target whose queue is full: got %v, want ErrFunctionBusy", err)
+	}
+	b.adapter.letGo()
+	for range waiting + 1 {
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+	}
+	if err := b.pool.Overloaded(target); err != nil {
+		t.Errorf("a target whose queue is empty again: %v", err)
+	}
+}
+
 func TestANewTargetReplacesTheOld(t *testing.T) {
 	t.Parallel()
 	b := setup(t, 10, func(c *worker.Config) { c.Linger = time.Nanosecond })

@@ -198,6 +198,25 @@ func (g *group) admit(now time.Time) error {
 	return flint.ErrFunctionBusy.After(retry)
 }
 
+// Overloaded says why a call of a target from outside would be refused at once, or nil. It is asked before anything is made
+// for the call: under a flood refusals are most of what a node does. Nil promises nothing, since others come meanwhile.
+func (p *Pool) Overloaded(t *Target) error {
+	g := t.group.Load()
+	if g == nil {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.retired || g.waiting.n < few { // where only few wait somebody may be let in
+		return nil
+	}
+	err := g.admit(time.Now())
+	if err != nil {
+		p.metrics.refused.Inc()
+	}
+	return err
+}
+
 // pressure says how long those wait who come now. The lock is held.
 func (g *group) pressure(now time.Time) pressure {
 	q := &g.waiting
