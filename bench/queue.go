@@ -6,16 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"flint"
+	"flint/bus"
 	"flint/store"
 )
 
@@ -33,6 +38,7 @@ type queueRow struct {
 	Accepted float64 `json:"accepted"` // by the node, over its API, each durable
 	Raw      float64 `json:"raw"`      // of the same rows, by the same writer without API or node
 	Ratio    float64 `json:"ratio"`
+	Streamed float64 `json:"streamed"` // messages of that size that the stream of events of an embedded bus takes
 	Made     float64 `json:"made"` // calls that are made when nothing else is to do
 	IdleP50  float64 `json:"idle_p50_us"`
 	IdleP99  float64 `json:"idle_p99_us"`
@@ -53,6 +59,11 @@ func queue(ctx context.Context, b *bed, o options) (result, error) {
 		return nil, err
 	}
 	defer closeRaw()
+	stream, closeStream, err := rawStream(ctx, filepath.Join(b.dir, "queue-bus"))
+	if err != nil {
+		return nil, err
+	}
+	defer closeStream()
 	var rows queueRows
 	for _, size := range []int{1000, 10_000, 100_000, 1_000_000} {
 		if size > o.queued {
@@ -67,7 +78,7 @@ func queue(ctx context.Context, b *bed, o options) (result, error) {
 			return nil, err
 		}
 		row := &queueRow{Queued: size}
-		if err := row.measure(ctx, n, raw, o); err != nil {
+		if err := row.measure(ctx, n, raw, stream, o); err != nil {
 			return nil, fmt.Errorf("with %d queued: %w", size, err)
 		}
 		rows = append(rows, row)
@@ -85,8 +96,11 @@ func filled(rows queueRows) int {
 	return rows[len(rows)-1].Queued
 }
 
-func (r *queueRow) measure(ctx context.Context, n *node, raw func(context.Context, time.Duration) (float64, error), o options) error {
-	var accepted, rates []float64
+// pace measures how often in a second something can be done.
+type pace func(context.Context, time.Duration) (float64, error)
+
+func (r *queueRow) measure(ctx context.Context, n *node, raw, stream pace, o options) error {
+	var accepted, rates, streamed []float64
 	for range o.rounds { // in alternation
 		a, err := n.accept(ctx, o.duration)
 		if err != nil {
@@ -96,9 +110,13 @@ func (r *queueRow) measure(ctx context.Context, n *node, raw func(context.Contex
 		if err != nil {
 			return err
 		}
-		accepted, rates = append(accepted, a), append(rates, own)
+		messages, err := stream(ctx, o.duration)
+		if err != nil {
+			return err
+		}
+		accepted, rates, streamed = append(accepted, a), append(rates, own), append(streamed, messages)
 	}
-	r.Accepted, r.Raw = median(accepted), median(rates)
+	r.Accepted, r.Raw, r.Streamed = median(accepted), median(rates), median(streamed)
 	r.Ratio = ratio(r.Accepted, r.Raw)
 
 	begin := time.Now()
@@ -271,7 +289,7 @@ func (n *node) ended(ctx context.Context, id string) (time.Duration, error) {
 }
 
 // rawQueue opens a store of its own and returns what measures how many calls a second it takes, without a node.
-func rawQueue(ctx context.Context, dir string) (measure func(context.Context, time.Duration) (float64, error), closeIt func(), err error) {
+func rawQueue(ctx context.Context, dir string) (measure pace, closeIt func(), err error) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, nil, err
 	}
@@ -285,6 +303,12 @@ func rawQueue(ctx context.Context, dir string) (measure func(context.Context, ti
 		closeIt()
 		return nil, nil, err
 	}
+	return often(func(ctx context.Context, _ int64) error { return enqueueRaw(ctx, db) }), closeIt, nil
+}
+
+// often returns how often in a second something can be done in this process by queueCallers at once. do is told its number.
+func often(do func(ctx context.Context, number int64) error) pace {
+	var numbers atomic.Int64
 	return func(ctx context.Context, d time.Duration) (float64, error) {
 		before := runtime.GOMAXPROCS(runtime.NumCPU()) // it is no generator now
 		defer runtime.GOMAXPROCS(before)
@@ -292,7 +316,7 @@ func rawQueue(ctx context.Context, dir string) (measure func(context.Context, ti
 		from := time.Now()
 		err := each(ctx, queueCallers, func(ctx context.Context) error {
 			for time.Since(from) < d && ctx.Err() == nil {
-				if err := enqueueRaw(ctx, db); err != nil {
+				if err := do(ctx, numbers.Add(1)); err != nil {
 					return err
 				}
 				made.Add(1)
@@ -300,7 +324,22 @@ func rawQueue(ctx context.Context, dir string) (measure func(context.Context, ti
 			return nil
 		})
 		return float64(made.Load()) / time.Since(from).Seconds(), err
-	}, closeIt, nil
+	}
+}
+
+// rawStream opens a bus of its own and returns what measures how many events a second its stream takes and acknowledges, one by
+// one. A stream does not wait for the disk.
+func rawStream(ctx context.Context, dir string) (measure pace, closeIt func(), err error) {
+	b, err := bus.Open(ctx, bus.Config{Dir: dir, Logger: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry()})
+	if err != nil {
+		return nil, nil, err
+	}
+	payload := []byte(`{"padding":"` + strings.Repeat("x", 400) + `"}`) // about the rows of a call
+	return often(func(ctx context.Context, number int64) error {
+		return b.PublishEvents(ctx, []*flint.Event{{
+			Seq: number, Project: projectID, Pattern: "functions.[functionId].executions.[executionId].create", IDs: []string{queueFunction, flint.NewID()}, Payload: payload,
+		}})
+	}), func() { _ = b.Close() }, nil
 }
 
 // enqueueRaw writes the rows of a call that is to run tomorrow.
@@ -346,10 +385,10 @@ func (r queueRows) check() error {
 
 func (r queueRows) print(w io.Writer) {
 	fmt.Fprint(w, "\nAsynchronous calls, with others that wait for tomorrow\n\n")
-	fmt.Fprintln(w, "queued\taccepted/s\traw/s\tratio\tmade/s\tidle p50 ms\tp99\thalf load p50 ms\tp99\t")
+	fmt.Fprintln(w, "queued\taccepted/s\traw/s\tratio\tstream/s\tmade/s\tidle p50 ms\tp99\thalf load p50 ms\tp99\t")
 	for _, row := range r {
-		fmt.Fprintf(w, "%d\t%.0f\t%.0f\t%.2f\t%.0f\t%.2f\t%.2f\t%.2f\t%.2f\t\n", row.Queued, row.Accepted, row.Raw, row.Ratio, row.Made,
+		fmt.Fprintf(w, "%d\t%.0f\t%.0f\t%.2f\t%.0f\t%.0f\t%.2f\t%.2f\t%.2f\t%.2f\t\n", row.Queued, row.Accepted, row.Raw, row.Ratio, row.Streamed, row.Made,
 			row.IdleP50/1000, row.IdleP99/1000, row.HalfP50/1000, row.HalfP99/1000)
 	}
-	fmt.Fprintf(w, "bound\t\t\t%.2f\t\t\t\t\t\t\n", queueBound)
+	fmt.Fprintf(w, "bound\t\t\t%.2f\t\t\t\t\t\t\t\n", queueBound)
 }
