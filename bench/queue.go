@@ -39,7 +39,7 @@ type queueRow struct {
 	Raw      float64 `json:"raw"`      // of the same rows, by the same writer without API or node
 	Ratio    float64 `json:"ratio"`
 	Streamed float64 `json:"streamed"` // messages of that size that the stream of events of an embedded bus takes
-	Made     float64 `json:"made"` // calls that are made when nothing else is to do
+	Made     float64 `json:"made"`     // calls that are made when nothing else is to do
 	IdleP50  float64 `json:"idle_p50_us"`
 	IdleP99  float64 `json:"idle_p99_us"`
 	HalfP50  float64 `json:"half_p50_us"` // at half of the rate at which calls are made
