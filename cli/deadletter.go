@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -161,6 +162,7 @@ func newDeadLetterRedrive() *cobra.Command {
 				break
 			}
 		}
+		slices.Reverse(ids) // they come newest first, and are to be made in the order in which they died
 		made := []client.Execution{}
 		for _, id := range ids {
 			e, err := c.Redrive(ctx, project, args[0], id)

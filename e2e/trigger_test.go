@@ -47,7 +47,7 @@ func TestEventsTriggerFunctions(t *testing.T) {
 	data := t.TempDir()
 	n := node.Start(t, node.Options{Data: data, Args: []string{"--trigger-hops=3", "--webhook-allow=127.0.0.0/8"}})
 	f := n.Deploy(t, node.Function{
-		ID: "chain", Runtime: runtime(t, n, "node"), Entrypoint: "i.js", Execute: []string{}, Scopes: []string{"rules.write"}, Events: []string{"rules.*.create", "rules.*"}, Logging: true,
+		ID: "chain", Runtime: runtime(t, n, "node"), Entrypoint: "i.js", Timeout: 60, Execute: []string{}, Scopes: []string{"rules.write"}, Events: []string{"rules.*.create", "rules.*"}, Logging: true,
 	}, nil, map[string]string{"i.js": chain})
 	if _, err := n.Do(t.Context(), http.MethodPost, "/v1/webhooks", map[string]any{
 		"webhookId": "w", "name": "W", "url": receiver.URL + "/hook", "events": []string{"functions.chain.executions.*.update"}, "secret": "a secret of mine",

@@ -201,6 +201,9 @@ func verdict(f *flint.Function, run *flint.Execution, o flint.Outcome) (why stri
 		return "Somebody canceled it.", nil
 	case flint.OutcomeError:
 	}
+	if run.Errors == "" {
+		return fmt.Sprintf("The function itself answered with %d: nothing went wrong around it.", run.StatusCode), []string{logs}
+	}
 	if run.StatusCode == 503 {
 		return "The function's code could not be loaded: " + said, []string{logs, "Check the entrypoint, and that the build installs what the code imports."}
 	}

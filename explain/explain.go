@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,16 +35,19 @@ func New(c Config) *Explainer {
 	return &Explainer{config: c}
 }
 
+// nothing are the errors that say that there is no such thing.
+var nothing = [...]*flint.Error{flint.ErrExecutionNotFound, flint.ErrDeploymentNotFound, flint.ErrFunctionNotFound, flint.ErrDeadLetterNotFound} //nolint:gochecknoglobals // read only
+
 // Explain says what is known of the thing with an identifier, or flint.ErrNothingToExplain. It looks for an execution first,
-// then a deployment, and then a function.
+// then a deployment, then a function, and last a dead letter whose execution is not kept any more.
 func (x *Explainer) Explain(ctx context.Context, project flint.ProjectID, id string) (*flint.Explanation, error) {
-	for _, look := range []func(context.Context, flint.ProjectID, string) (*flint.Explanation, error){x.execution, x.deployment, x.function} {
+	for _, look := range []func(context.Context, flint.ProjectID, string) (*flint.Explanation, error){x.execution, x.deployment, x.function, x.deadLetter} {
 		e, err := look(ctx, project, id)
 		switch {
 		case err == nil:
 			e.Project = project
 			return e, nil
-		case !errors.Is(err, flint.ErrExecutionNotFound) && !errors.Is(err, flint.ErrDeploymentNotFound) && !errors.Is(err, flint.ErrFunctionNotFound):
+		case !slices.ContainsFunc(nothing[:], func(none *flint.Error) bool { return errors.Is(err, none) }):
 			return nil, err
 		}
 	}

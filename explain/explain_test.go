@@ -188,6 +188,8 @@ func TestExecutionsThatEnded(t *testing.T) {
 		b.finish(t, c.outcome, c.errors)
 		b.says(t, id, "failed", c.texts...)
 	}
+	must(t, b.DeleteExecution(t.Context(), "p", "f", "exit"))
+	b.says(t, "exit", "dead", "failed for good after 1 attempt", "ended with crash 500: the worker ended: exit status 3", "flint deadletter redrive f exit")
 	b.enqueue(t, "lost", store.QueuedCall{})
 	_, err := b.ClaimExecutions(t.Context(), "n", time.Minute, 1)
 	must(t, err)

@@ -18,6 +18,7 @@ var errLost = errors.New("The execution was settled elsewhere while the function
 const (
 	finishEffort = 10 * time.Second // for one attempt to write how a call ended
 	finishPause  = time.Second      // between two
+	finishTries  = 5                // while the database can be written
 	clockStep    = time.Second      // by less the time of day may be corrected without a word
 )
 
@@ -28,7 +29,8 @@ func (i *Invoker) Settle(ctx context.Context) error {
 		i.config.Logger.WarnContext(ctx, "executions of an earlier life were settled", slog.Int("count", n))
 	}
 	_, hastened := i.config.Store.HastenExecutions(ctx, time.Now()) // the clock may have been set back before the start
-	return errors.Join(err, hastened)
+	_, late := i.config.Store.ExpireExecutions(ctx, time.Now())     // before any of them is taken
+	return errors.Join(err, hastened, late)
 }
 
 // sweep settles the executions whose leases ran out, whoever held them, and those that have waited for too long, and looks
@@ -92,27 +94,42 @@ func (i *Invoker) keepLease(ctx context.Context, giveUp context.CancelCauseFunc,
 	}
 }
 
-// finish writes how a queued call ended. While the database cannot be written it tries again, until the lease has run out,
-// which is not extended any more then, or life ends.
+// finish writes how a queued call ended.
 func (i *Invoker) finish(life context.Context, done *flint.Execution, end store.Ending) {
-	for {
-		write, cancel := context.WithTimeout(context.WithoutCancel(life), finishEffort)
-		settled, err := i.config.Store.FinishExecution(write, done, end)
+	var settled store.Settled
+	ok := i.insist(life, "execution not recorded", done.ID, func(ctx context.Context) (err error) {
+		settled, err = i.config.Store.FinishExecution(ctx, done, end)
 		if err == nil && settled == store.SettledLate {
-			err = i.settleLost(write)
+			err = i.settleLost(ctx)
 		}
+		return err
+	})
+	if ok {
+		i.told(life, done, end, settled)
+	}
+}
+
+// insist writes what became of a queued call, again and again while the database cannot be written, until it is written or life
+// ends: the lease is extended meanwhile, as far as that can be written. Other errors will not go away: after some tries the call
+// is left to who settles it when its lease has run out. It reports whether it was written.
+func (i *Invoker) insist(life context.Context, what string, id flint.ExecutionID, write func(context.Context) error) bool {
+	for tries := 1; ; tries++ {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(life), finishEffort)
+		err := write(ctx)
 		cancel()
 		if err == nil {
-			i.told(life, done, end, settled)
-			return
+			return true
 		}
-		i.complain(life, "execution not recorded", done.ID, err)
+		i.complain(life, what, id, err)
+		if tries == finishTries && !errors.Is(err, flint.ErrStorageUnavailable) && !errors.Is(err, context.DeadlineExceeded) {
+			return false
+		}
 		pause := time.NewTimer(finishPause)
 		select {
 		case <-pause.C:
 		case <-life.Done():
 			pause.Stop()
-			return
+			return false
 		}
 	}
 }
@@ -125,7 +142,6 @@ func (i *Invoker) told(life context.Context, done *flint.Execution, end store.En
 		i.config.Logger.WarnContext(life, "late result of a lost attempt dropped", slog.String("execution_id", string(done.ID)))
 	case store.SettledAgain:
 		i.metrics.retries.WithLabelValues(string(end.Outcome)).Inc()
-		i.bell.Ring() // the next attempt may be due before anything else
 	case store.SettledEnded:
 		i.observe(done)
 	}

@@ -177,11 +177,12 @@ func (r *running) add(id flint.ExecutionID, c *runningCall) {
 	r.calls[id] = c
 }
 
-func (r *running) remove(id flint.ExecutionID) {
+// remove takes a call out that has returned. Another attempt of it may be there by now, and stays.
+func (r *running) remove(id flint.ExecutionID, c *runningCall) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if c := r.calls[id]; c != nil {
-		close(c.done)
+	close(c.done)
+	if r.calls[id] == c {
 		delete(r.calls, id)
 	}
 }
@@ -224,11 +225,12 @@ func (i *Invoker) Cancel(ctx context.Context, project flint.ProjectID, function 
 
 // runQueued makes a queued call and writes how it ended into its row. The lease is extended as long as it runs.
 func (i *Invoker) runQueued(life context.Context, e *flint.Execution, q *store.QueuedCall) {
-	write := flint.WithActor(context.WithoutCancel(life), flint.Actor{User: q.User, Hops: q.Hops})
+	defer i.bell.Ring() // in the end: what had to wait for it may be due, or it itself again
+	life = flint.WithActor(life, flint.Actor{User: q.User, Hops: q.Hops})
 	ctx, cancel := context.WithCancelCause(life)
 	here := &runningCall{project: e.Project, function: e.Function, cancel: cancel, done: make(chan struct{})}
 	i.running.add(e.ID, here)
-	defer i.running.remove(e.ID)
+	defer i.running.remove(e.ID, here)
 	var lease sync.WaitGroup
 	defer lease.Wait()
 	defer cancel(nil)
@@ -244,16 +246,13 @@ func (i *Invoker) runQueued(life context.Context, e *flint.Execution, q *store.Q
 	}
 	done, end, busy := i.runWatched(ctx, e, call)
 	if busy != nil { // somebody else's turn, for a while
-		if err := i.config.Store.ReleaseExecution(write, e.ID, q.Attempt, busyPause, "The last time there was no room for it: "+explain(busy)); err != nil {
-			i.complain(life, "queued call not handed back", e.ID, err)
-		}
+		i.insist(life, "queued call not handed back", e.ID, func(ctx context.Context) error {
+			return i.config.Store.ReleaseExecution(ctx, e.ID, q.Attempt, busyPause, "The last time there was no room for it: "+explain(busy))
+		})
 		return
 	}
 	end.Attempt = q.Attempt
 	i.finish(life, done, end)
-	if q.OrderKey != "" || q.Delivery.MaxConcurrent > 0 {
-		i.bell.Ring() // another may have waited for its end
-	}
 }
 
 // targetEffort is how long it may take to read what a call is of.

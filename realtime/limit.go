@@ -10,12 +10,13 @@ const (
 	connectsPerMinute = 128 // of one address
 	messagesPerMinute = 32  // of one connection
 	maxAddresses      = 100_000
-	maxMessage        = 64 << 10 // bytes that a client sends at once
-	maxSubscriptions  = 200      // of one connection
-	maxChannels       = 100      // of one subscription
-	maxName           = 256      // bytes of a channel or an identifier
-	queuedMessages    = 512      // of one connection
-	queuedBytes       = 4 << 20  // of one connection; a single message may be larger
+	maxMessage        = 64 << 10  // bytes that a client sends at once
+	maxSubscriptions  = 200       // of one connection
+	maxChannels       = 100       // of one subscription
+	subscribedBytes   = 256 << 10 // of the channels and queries of one connection
+	maxName           = 256       // bytes of a channel or an identifier
+	queuedMessages    = 512       // of one connection
+	queuedBytes       = 4 << 20   // of one connection; a single message may be larger
 )
 
 // addresses counts connections in windows of a minute.

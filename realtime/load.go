@@ -107,10 +107,18 @@ func readers(permissions any) (roles []string) {
 	return roles
 }
 
+// scope is what a key must hold to hear of it. The variables of a function are of the function.
+func (m *model) scope(about topic) string {
+	if about.kind == "variables" && m.full.fields["resourceType"] == "function" {
+		return "functions.read"
+	}
+	return about.scope()
+}
+
 // payload returns what a caller sees of it; nil: nothing.
 func (m *model) payload(p *auth.Principal, about topic) *payload {
 	if p.Privileged() {
-		if p.Holds(about.scope()) {
+		if p.Holds(m.scope(about)) {
 			return m.full
 		}
 		return nil

@@ -80,6 +80,16 @@ type subscription struct {
 	filters  []filter
 }
 
+// size is how many bytes its texts have.
+func (s *subscription) size() (n int) {
+	for _, texts := range [][]string{s.channels, s.queries} {
+		for _, text := range texts {
+			n += len(text)
+		}
+	}
+	return n
+}
+
 func newSubscription(channels, queries []string, user string) (*subscription, error) {
 	if len(channels) > maxChannels {
 		return nil, badMessage("A subscription takes at most %d channels.", maxChannels)
@@ -220,6 +230,18 @@ func (c *conn) subscribe(raw json.RawMessage) (*outMessage, error) {
 	}
 	if len(c.subscriptions)+more > maxSubscriptions {
 		return nil, badMessage("A connection takes at most %d subscriptions.", maxSubscriptions)
+	}
+	size := 0
+	for id, s := range c.subscriptions {
+		if made[id] == nil {
+			size += s.size()
+		}
+	}
+	for _, s := range made {
+		size += s.size()
+	}
+	if size > subscribedBytes {
+		return nil, badMessage("The channels and queries of a connection may have %d bytes together.", subscribedBytes)
 	}
 	maps.Copy(c.subscriptions, made) // all of them or none
 	return &outMessage{"response", responseData{"subscribe", true, answers}}, nil

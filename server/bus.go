@@ -92,6 +92,7 @@ func (c *changes) apply(change store.Change) {
 		c.auth.Forget(change.KeyHash)
 	case "function":
 		c.scheduler.Ring() // first: the other one may wait for workers
+		c.invoker.Ring()   // more calls of it may run at once than before
 		c.invoker.Changed(change.Project, change.Function, change.Visible)
 	case "rule":
 		c.front.Forget(change.Domain)

@@ -69,6 +69,7 @@ func scanCall(r scanner) (*callRow, error) {
 func (s *Store) FinishExecution(ctx context.Context, e *flint.Execution, end Ending) (Settled, error) {
 	settled := SettledLate
 	var q *callRow
+	var told flint.Execution
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
 		settled, q = SettledLate, nil
 		least, good := s.leases.least(e.ID, end.Attempt, time.Now())
@@ -80,11 +81,15 @@ func (s *Store) FinishExecution(ctx context.Context, e *flint.Execution, end End
 		if err != nil || !found {
 			return err
 		}
-		settled, err = s.ended(ctx, t, q, e, end, now())
+		told = *e // what a commit that fails has changed must not be told the next time
+		settled, err = s.ended(ctx, t, q, &told, end, now())
 		return err
 	})
 	if err != nil {
 		return SettledLate, err
+	}
+	if q != nil {
+		*e = told
 	}
 	s.leases.drop(e.ID, end.Attempt) // also a late one: a row that is still there has no owner, and the next sweep finds it
 	s.died(q)

@@ -178,7 +178,7 @@ func (t *tx) delivery(ctx context.Context, e *flint.Execution) (owner int64, d f
 
 // queueUp returns the place of a new call among those with its key, and why it has to wait there.
 func (t *tx) queueUp(ctx context.Context, owner int64, key string) (place int64, parked string, err error) {
-	_, err = t.one(ctx, "select coalesce(max(place), 0) from calls where owner = $1 and order_key = $2", []any{owner, key}, func(r scanner) error { return r.Scan(&place) })
+	_, err = t.one(ctx, "select coalesce(max(place), 0) from calls where owner = $1 and order_key = $2 and order_key <> ''", []any{owner, key}, func(r scanner) error { return r.Scan(&place) })
 	if place > 0 {
 		parked = parkedByOrder
 	}
@@ -242,7 +242,7 @@ func (s *Store) ClaimExecutions(ctx context.Context, node string, lease time.Dur
 
 // dueCall is the call that has been due for longest, with its function's settings. Those of a deleted one have none.
 const dueCall = `select t.id, t.owner, t.attempt, t.tries, coalesce(f.project, ''), coalesce(f.id, ''), coalesce(f.settings, '') from calls t
-	left join functions f on f.uid = t.owner where t.lease_node = '' and t.parked = '' and t.due_at <= $1 order by t.due_at, t.id limit 1`
+	left join functions f on f.uid = t.owner where t.lease_node = '' and t.parked = '' and t.due_at <= $1 and (t.expires_at = 0 or t.expires_at > $2) order by t.due_at, t.id limit 1`
 
 // claim takes the next call that is due. One of a deleted function is dropped, and one of a function that has as many as
 // it may have is parked, instead: more says to try again.
@@ -253,7 +253,7 @@ func (s *Store) claim(ctx context.Context, t *tx, node string, lease time.Durati
 	var fn flint.FunctionID
 	q := &QueuedCall{}
 	start := now()
-	more, err = t.one(ctx, dueCall, []any{millis(start)}, func(r scanner) error {
+	more, err = t.one(ctx, dueCall, []any{millis(start), millis(start)}, func(r scanner) error {
 		return r.Scan(&id, &owner, &q.Attempt, &q.Tries, &project, &fn, &settings)
 	})
 	if err != nil || !more {
@@ -379,6 +379,15 @@ func (t *tx) unlimit(ctx context.Context, owner int64) error {
 	return t.exec(ctx, "update calls set parked = '' where id = (select id from calls where owner = $1 and parked = 'limit' order by due_at, id limit 1)", owner)
 }
 
+// unpark has calls of a function looked at anew that wait because it had as many as it might have: as many as it may have
+// now, or all when there is no limit. More would only be parked again, before anybody else's are taken.
+func (t *tx) unpark(ctx context.Context, owner int64, limit int) error {
+	if limit == 0 {
+		return t.exec(ctx, "update calls set parked = '' where owner = $1 and parked = 'limit'", owner)
+	}
+	return t.exec(ctx, "update calls set parked = '' where id in (select id from calls where owner = $1 and parked = 'limit' order by due_at, id limit $2)", owner, limit)
+}
+
 // dropCall removes a call. The one that was behind it in order is its next.
 func dropCall(ctx context.Context, t *tx, id flint.ExecutionID) error {
 	var owner int64
@@ -392,7 +401,7 @@ func dropCall(ctx context.Context, t *tx, id flint.ExecutionID) error {
 	}
 	if key != "" {
 		if err := t.exec(ctx, `update calls set parked = '' where parked = 'order' and id = (select id from calls
-			where owner = $1 and order_key = $2 order by place limit 1)`, owner, key); err != nil {
+			where owner = $1 and order_key = $2 and order_key <> '' order by place limit 1)`, owner, key); err != nil {
 			return err
 		}
 	}

@@ -100,6 +100,20 @@ func (s *Store) DeadLetter(ctx context.Context, project flint.ProjectID, functio
 	return d, err
 }
 
+const readDeadLetterByID = "select " + deadLetterColumns + ` from dead_letters t join functions f on f.uid = t.owner where f.project = $1 and t.id = $2`
+
+// DeadLetterByID returns a dead letter of a project, whatever its function, or ErrDeadLetterNotFound.
+func (s *Store) DeadLetterByID(ctx context.Context, project flint.ProjectID, id flint.ExecutionID) (d *flint.DeadLetter, err error) {
+	err = s.one(ctx, readDeadLetterByID, []any{string(project), string(id)}, func(r scanner) (err error) {
+		d, err = deadLetterRow(project)(r)
+		return err
+	})
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, flint.ErrDeadLetterNotFound
+	}
+	return d, err
+}
+
 // RedriveDeadLetter makes a dead letter a new call: e waits with c, and the dead letter is gone, or neither.
 func (s *Store) RedriveDeadLetter(ctx context.Context, id flint.ExecutionID, e *flint.Execution, c *QueuedCall) error {
 	e.Status = flint.ExecutionWaiting
@@ -132,13 +146,19 @@ func (s *Store) DeleteDeadLetter(ctx context.Context, project flint.ProjectID, f
 }
 
 // PurgeDeadLetters removes all dead letters of a function and returns how many there were.
-func (s *Store) PurgeDeadLetters(ctx context.Context, project flint.ProjectID, function flint.FunctionID) (n int, err error) {
-	err = s.write(ctx, func(ctx context.Context, t *tx) (err error) {
-		n, err = t.count(ctx, "delete from dead_letters where owner = (select uid from functions where project = $1 and id = $2)", string(project), string(function))
-		return err
-	})
-	return n, err
+func (s *Store) PurgeDeadLetters(ctx context.Context, project flint.ProjectID, function flint.FunctionID) (purged int, err error) {
+	for n := deadRows; n == deadRows && err == nil; purged += n {
+		err = s.write(ctx, func(ctx context.Context, t *tx) (err error) {
+			n, err = t.count(ctx, `delete from dead_letters where id in (select id from dead_letters
+				where owner = (select uid from functions where project = $1 and id = $2) order by died_at, id limit $3)`, string(project), string(function), deadRows)
+			return err
+		})
+	}
+	return purged, err
 }
+
+// deadRows is how many rows with bodies are removed in one transaction: others write between them.
+const deadRows = 20
 
 // Answer is what a function answered to a call with an idempotency key.
 type Answer struct {
@@ -161,9 +181,6 @@ func (s *Store) Answer(ctx context.Context, id flint.ExecutionID) (*Answer, erro
 	return &a, err
 }
 
-// pruneDelivery is how many rows of each kind one transaction removes.
-const pruneDelivery = 1000
-
 // PruneDelivery removes what is kept beside executions for long enough: attempts and dead letters from before a time, and
 // idempotency keys that are no longer known. It reports whether there is more.
 func (s *Store) PruneDelivery(ctx context.Context, before time.Time) (more bool, err error) {
@@ -172,16 +189,17 @@ func (s *Store) PruneDelivery(ctx context.Context, before time.Time) (more bool,
 		for _, c := range []struct {
 			query string
 			at    time.Time
+			rows  int // in one transaction
 		}{
-			{"delete from attempts where (execution, number) in (select execution, number from attempts where ended_at < $1 order by ended_at limit $2)", before},
-			{"delete from dead_letters where id in (select id from dead_letters where died_at < $1 order by died_at limit $2)", before},
-			{"delete from idempotency where execution in (select execution from idempotency where created_at < $1 order by created_at limit $2)", now().Add(-idempotencyAge)},
+			{"delete from attempts where (execution, number) in (select execution, number from attempts where ended_at < $1 order by ended_at limit $2)", before, sweepRows},
+			{"delete from dead_letters where id in (select id from dead_letters where died_at < $1 order by died_at limit $2)", before, deadRows},
+			{"delete from idempotency where execution in (select execution from idempotency where created_at < $1 order by created_at limit $2)", now().Add(-idempotencyAge), deadRows},
 		} {
-			n, err := t.count(ctx, c.query, millis(c.at), pruneDelivery)
+			n, err := t.count(ctx, c.query, millis(c.at), c.rows)
 			if err != nil {
 				return err
 			}
-			more = more || n == pruneDelivery
+			more = more || n == c.rows
 		}
 		return nil
 	})

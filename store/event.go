@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -103,8 +104,12 @@ func (s *Store) EventPayload(ctx context.Context, e *flint.Event) ([]byte, error
 	if len(e.IDs) != 2 || !strings.HasPrefix(e.Pattern, "functions.[functionId].executions.[executionId]") {
 		return nil, fmt.Errorf("event %d, %s, says nothing of what it happened to", e.Seq, e.Pattern)
 	}
-	x, err := s.Execution(ctx, e.Project, flint.FunctionID(e.IDs[0]), flint.ExecutionID(e.IDs[1]))
-	if errors.Is(err, flint.ErrExecutionNotFound) {
+	var x *flint.Execution // its row was committed with the event: records that are on their way are not waited for
+	err := s.one(ctx, readExecution, []any{string(e.Project), e.IDs[0], e.IDs[1]}, func(r scanner) (err error) {
+		x, err = executionRow(e.Project, flint.FunctionID(e.IDs[0]))(r)
+		return err
+	})
+	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
 	if err != nil {

@@ -41,7 +41,7 @@ func (s *Store) Waiting(ctx context.Context, id flint.ExecutionID) (*Waiting, er
 	}
 	w.DueAt, w.Expires, w.LeaseUntil = instant(due), instant(expires), instant(until)
 	if w.Parked == parkedByOrder {
-		err = s.one(ctx, "select id from calls where owner = $1 and order_key = $2 order by place limit 1", []any{owner, w.OrderKey}, func(r scanner) error { return r.Scan(&w.Behind) })
+		err = s.one(ctx, "select id from calls where owner = $1 and order_key = $2 and order_key <> '' order by place limit 1", []any{owner, w.OrderKey}, func(r scanner) error { return r.Scan(&w.Behind) })
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return nil, err
 		}

@@ -219,7 +219,7 @@ func (s *Store) UpdateFunction(ctx context.Context, project flint.ProjectID, id 
 			return err
 		}
 		if f.Delivery.MaxConcurrent != limit { // those that wait for the old limit are looked at anew
-			if err := t.exec(ctx, "update calls set parked = '' where owner = $1 and parked = 'limit'", uid); err != nil {
+			if err := t.unpark(ctx, uid, f.Delivery.MaxConcurrent); err != nil {
 				return err
 			}
 		}

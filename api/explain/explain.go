@@ -38,5 +38,12 @@ func (s *Service) explain(ctx context.Context, in *explainIn) (*wire.Explanation
 	if err != nil {
 		return nil, err
 	}
+	need := "functions.read"
+	if e.Kind == "execution" || e.Kind == "deadletter" {
+		need = "executions.read"
+	}
+	if !in.Principal.Holds(need) { // the route asks for either
+		return nil, flint.ErrNothingToExplain
+	}
 	return wire.NewExplanation(e), nil
 }

@@ -43,10 +43,24 @@ func inward() []netip.Prefix {
 func (p Policy) Check(a netip.Addr) error {
 	a = a.Unmap().WithZone("")
 	holds := func(n netip.Prefix) bool { return n.Contains(a) }
-	if !a.IsValid() || slices.ContainsFunc(inward(), holds) && !slices.ContainsFunc(p.Allow, holds) {
+	if !a.IsValid() || (slices.ContainsFunc(inward(), holds) || own(a)) && !slices.ContainsFunc(p.Allow, holds) {
 		return &RefusedError{a}
 	}
 	return nil
+}
+
+// own reports whether an address is one of this machine, also a public one: what listens there may trust what comes from inside.
+// When the machine does not tell, none is.
+func own(a netip.Addr) bool {
+	all, err := net.InterfaceAddrs()
+	return err == nil && slices.ContainsFunc(all, func(o net.Addr) bool {
+		n, ok := o.(*net.IPNet)
+		if !ok {
+			return false
+		}
+		mine, ok := netip.AddrFromSlice(n.IP)
+		return ok && mine.Unmap() == a
+	})
 }
 
 // Dialer returns a dialer that refuses such addresses after names have been looked up.

@@ -1,6 +1,7 @@
 -- How calls that nobody waits for are made: attempts, order, limits, and what is kept of those that failed for good.
 
 alter table calls add column expires_at bigint not null default 0; -- when it is given up if nobody has begun it; 0: never
+update calls set expires_at = due_at + 86400000;
 alter table calls add column tries bigint not null default 0; -- attempts that have ended
 alter table calls add column order_key text not null default ''; -- one of a key is made at a time, in the order of place
 alter table calls add column place bigint not null default 0;

@@ -258,7 +258,7 @@ call("webhooks.create", params={"webhookId": "unique()", **hook, "url": "http://
 call("functions.deleteDeployment", third)
 call("functions.delete", f)
 
-unknown = {"functionId": "unknown", "deploymentId": "unknown", "executionId": "unknown", "variableId": "unknown", "ruleId": "unknown", "templateId": "unknown", "buildId": "unknown", "webhookId": "unknown", "projectId": "unknown"}
+unknown = {"functionId": "unknown", "deploymentId": "unknown", "executionId": "unknown", "variableId": "unknown", "ruleId": "unknown", "templateId": "unknown", "buildId": "unknown", "webhookId": "unknown", "projectId": "unknown", "id": "unknown"}
 for name, (method, path, operation) in operations.items():
     if "{" in path:
         required = operation.get("requestBody", {}).get("required")
