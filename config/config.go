@@ -153,7 +153,7 @@ func (c *Config) Settings() []Setting {
 		{"network-deny", "FLINT_NETWORK_DENY", nil, "none", "IPv4 networks that they do not reach, separated by commas", &c.NetworkDeny},
 		{"network-ports", "FLINT_NETWORK_PORTS", nil, "", "ports of the machine's own 127.0.0.1 that isolated functions and builds reach on theirs, separated by commas: a database, for example", &c.NetworkPorts},
 
-		{"nats", "FLINT_NATS", nil, "", "URL of a NATS cluster with JetStream that nodes tell each other things by, or several separated by commas: nats://user:password@host:4222, tls:// for encryption; empty: a server inside the node", &c.NATS},
+		{"nats", "FLINT_NATS", nil, "", "URL of a NATS cluster with JetStream to tell things by, whose account is this installation's alone, or several separated by commas: nats://user:password@host:4222, tls:// for encryption; empty: a server inside the node", &c.NATS},
 		{"realtime-connections", "FLINT_REALTIME_CONNECTIONS", nil, "10000", "clients that may be connected to /v1/realtime at once", &c.RealtimeConnections},
 
 		{"environment", "FLINT_ENVIRONMENT", []string{"_APP_ENV"}, "production", "production, or development: errors of the API carry their causes, also those that are nobody's business", &c.Environment},
