@@ -49,16 +49,8 @@ func functionAndLetter(cmd *cobra.Command, args []string, typed string) ([]strin
 // letterVerb is a command about the dead letters of a function, which its first argument names.
 func letterVerb(cmd *cobra.Command, run func(ctx context.Context, c *client.Client, project string, args []string, format string) error) *cobra.Command {
 	cmd.ValidArgsFunction = functionAndLetter
-	project, format := projectFlag(cmd), outputFlag(cmd)
-	return operate(cmd, func(cmd *cobra.Command, args []string, c *client.Client) error {
-		if err := checkOutput(*format); err != nil {
-			return err
-		}
-		id, err := chooseProject(cmd.Context(), c, *project)
-		if err != nil {
-			return err
-		}
-		return run(cmd.Context(), c, id, args, *format)
+	return inProject(cmd, func(cmd *cobra.Command, args []string, c *client.Client, id, format string) error {
+		return run(cmd.Context(), c, id, args, format)
 	})
 }
 

@@ -123,20 +123,12 @@ func newExecutionsCancel() *cobra.Command {
 			return completeExecutions(cmd, args, typed)
 		},
 	}
-	project, format := projectFlag(cmd), outputFlag(cmd)
-	return operate(cmd, func(cmd *cobra.Command, args []string, c *client.Client) error {
-		if err := checkOutput(*format); err != nil {
-			return err
-		}
-		id, err := chooseProject(cmd.Context(), c, *project)
-		if err != nil {
-			return err
-		}
+	return inProject(cmd, func(cmd *cobra.Command, args []string, c *client.Client, id, format string) error {
 		e, err := c.Cancel(cmd.Context(), id, args[0])
 		if err != nil {
 			return err
 		}
-		if *format == "json" {
+		if format == "json" {
 			return writeJSON(cmd.OutOrStdout(), e)
 		}
 		return writeWholeExecution(cmd.OutOrStdout(), e)

@@ -14,20 +14,12 @@ import (
 func newFunction() *cobra.Command {
 	cmd := &cobra.Command{Use: "function", Short: "List functions and say how they scale", Args: cobra.NoArgs, Aliases: []string{"functions"}}
 	list := &cobra.Command{Use: "list", Short: "List the functions of a project", Args: cobra.NoArgs}
-	project, format := projectFlag(list), outputFlag(list)
-	cmd.AddCommand(operate(list, func(cmd *cobra.Command, _ []string, c *client.Client) error {
-		if err := checkOutput(*format); err != nil {
-			return err
-		}
-		id, err := chooseProject(cmd.Context(), c, *project)
-		if err != nil {
-			return err
-		}
+	cmd.AddCommand(inProject(list, func(cmd *cobra.Command, _ []string, c *client.Client, id, format string) error {
 		all, err := c.Functions(cmd.Context(), id)
 		if err != nil {
 			return err
 		}
-		if *format == "json" {
+		if format == "json" {
 			return writeJSON(cmd.OutOrStdout(), all)
 		}
 		var rows [][]string
@@ -54,34 +46,26 @@ func newExecutions() *cobra.Command {
 		Use: "executions", Short: "Show what runs: the newest executions, or each that ends", Args: cobra.NoArgs, Aliases: []string{"execution"},
 		Example: "  flint executions --function hello --logs\n  flint executions --follow\n  flint executions show 68c1f2aa0003f1b2c3d4",
 	}
-	project, format := projectFlag(cmd), outputFlag(cmd)
 	function := cmd.Flags().StringP("function", "f", "", "of this function only")
 	_ = cmd.RegisterFlagCompletionFunc("function", completeFunctions)
 	follow := cmd.Flags().Bool("follow", false, "go on with every execution that ends, until interrupted")
 	limit := cmd.Flags().IntP("limit", "n", 25, "how many of the newest to show")
 	logs := cmd.Flags().Bool("logs", false, "show logs and errors under each")
 	cmd.AddCommand(newExecutionsShow(), newExecutionsCancel())
-	return operate(cmd, func(cmd *cobra.Command, _ []string, c *client.Client) error {
-		if err := checkOutput(*format); err != nil {
-			return err
-		}
-		id, err := chooseProject(cmd.Context(), c, *project)
-		if err != nil {
-			return err
-		}
+	return inProject(cmd, func(cmd *cobra.Command, _ []string, c *client.Client, id, format string) error {
 		out := cmd.OutOrStdout()
 		if !*follow {
 			all, err := c.Executions(cmd.Context(), id, *function, *limit)
 			if err != nil {
 				return err
 			}
-			if *format == "json" {
+			if format == "json" {
 				return writeJSON(out, all)
 			}
 			return writeExecutions(out, all, *logs)
 		}
 		show := func(e client.Execution) error { return writeExecution(out, e, *logs) }
-		if *format == "json" {
+		if format == "json" {
 			lines := json.NewEncoder(out)
 			show = func(e client.Execution) error { return lines.Encode(e) }
 		} else if _, err := fmt.Fprintf(out, executionLine, "CREATED", "STATUS", "CODE", "TOOK", "TRIGGER", "FUNCTION", "REQUEST", "ID"); err != nil {

@@ -71,20 +71,12 @@ func newKeyCreate() *cobra.Command {
 
 func newKeyList() *cobra.Command {
 	cmd := &cobra.Command{Use: "list", Short: "List the API keys of a project", Args: cobra.NoArgs}
-	project, format := projectFlag(cmd), outputFlag(cmd)
-	return operate(cmd, func(cmd *cobra.Command, _ []string, c *client.Client) error {
-		if err := checkOutput(*format); err != nil {
-			return err
-		}
-		id, err := chooseProject(cmd.Context(), c, *project)
-		if err != nil {
-			return err
-		}
+	return inProject(cmd, func(cmd *cobra.Command, _ []string, c *client.Client, id, format string) error {
 		all, err := c.Keys(cmd.Context(), id)
 		if err != nil {
 			return err
 		}
-		if *format == "json" {
+		if format == "json" {
 			return writeJSON(cmd.OutOrStdout(), all)
 		}
 		var rows [][]string

@@ -47,6 +47,21 @@ func operate(cmd *cobra.Command, run func(cmd *cobra.Command, args []string, c *
 	return cmd
 }
 
+// inProject makes such a command about one project, with -o. run gets the project's id and the format.
+func inProject(cmd *cobra.Command, run func(cmd *cobra.Command, args []string, c *client.Client, id, format string) error) *cobra.Command {
+	project, format := projectFlag(cmd), outputFlag(cmd)
+	return operate(cmd, func(cmd *cobra.Command, args []string, c *client.Client) error {
+		if err := checkOutput(*format); err != nil {
+			return err
+		}
+		id, err := chooseProject(cmd.Context(), c, *project)
+		if err != nil {
+			return err
+		}
+		return run(cmd, args, c, id, *format)
+	})
+}
+
 // nodeFlags adds the settings to a command, shows those that say which node is meant, and returns them. A flag of the
 // command's own that is called like a setting is not one.
 func nodeFlags(cmd *cobra.Command) *pflag.FlagSet {

@@ -18,22 +18,14 @@ func newSchedule() *cobra.Command {
 		Long:    "Show the schedules of a project's functions: when they run next, and why they do not.\nThe times of a schedule are the function's own setting; the commands below say what it does besides.",
 		Example: "  flint schedule\n  flint schedule show report\n  flint schedule pause report\n  flint schedule set report --missed once --overlap skip",
 	}
-	project, format := projectFlag(cmd), outputFlag(cmd)
 	cmd.AddCommand(newScheduleShow(), newSchedulePause("pause", "Have a function not run by itself until it is resumed", true),
 		newSchedulePause("resume", "Have a function run by itself again", false), newScheduleSet())
-	return operate(cmd, func(cmd *cobra.Command, _ []string, c *client.Client) error {
-		if err := checkOutput(*format); err != nil {
-			return err
-		}
-		id, err := chooseProject(cmd.Context(), c, *project)
-		if err != nil {
-			return err
-		}
+	return inProject(cmd, func(cmd *cobra.Command, _ []string, c *client.Client, id, format string) error {
 		all, err := c.Schedules(cmd.Context(), id)
 		if err != nil {
 			return err
 		}
-		if *format == "json" {
+		if format == "json" {
 			return writeJSON(cmd.OutOrStdout(), all)
 		}
 		var rows [][]string
@@ -62,21 +54,8 @@ func scheduleState(s client.Schedule) string {
 // scheduleCommand makes a command about the schedule of one function. change says what to change, or nothing.
 func scheduleCommand(cmd *cobra.Command, change func(*cobra.Command) *client.SchedulePolicy) *cobra.Command {
 	cmd.Args = cobra.ExactArgs(1)
-	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
-		if len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		return completeFunctions(cmd, args, typed)
-	}
-	project, format := projectFlag(cmd), outputFlag(cmd)
-	return operate(cmd, func(cmd *cobra.Command, args []string, c *client.Client) error {
-		if err := checkOutput(*format); err != nil {
-			return err
-		}
-		id, err := chooseProject(cmd.Context(), c, *project)
-		if err != nil {
-			return err
-		}
+	cmd.ValidArgsFunction = oneFunctionArg
+	return inProject(cmd, func(cmd *cobra.Command, args []string, c *client.Client, id, format string) (err error) {
 		var s client.Schedule
 		if p := change(cmd); p != nil {
 			s, err = c.UpdateSchedule(cmd.Context(), id, args[0], *p)
@@ -86,7 +65,7 @@ func scheduleCommand(cmd *cobra.Command, change func(*cobra.Command) *client.Sch
 		if err != nil {
 			return err
 		}
-		if *format == "json" {
+		if format == "json" {
 			return writeJSON(cmd.OutOrStdout(), s)
 		}
 		return writeSchedule(cmd.OutOrStdout(), s)

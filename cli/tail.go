@@ -20,7 +20,6 @@ func newTail() *cobra.Command {
 			"execution that ends. With --status only executions are shown: what is logged before has no status yet.",
 		Example: "  flint tail\n  flint tail --function hello --function orders --grep timeout\n  flint tail --status failed -o json",
 	}
-	project, format := projectFlag(cmd), outputFlag(cmd)
 	var f client.TailFilter
 	cmd.Flags().StringSliceVarP(&f.Functions, "function", "f", nil, "of this function only; may be repeated")
 	cmd.Flags().StringSliceVar(&f.Statuses, "status", nil, "executions that ended so only: completed, failed")
@@ -30,17 +29,10 @@ func newTail() *cobra.Command {
 	_ = cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions([]string{"completed", "failed"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("trigger", cobra.FixedCompletions([]string{"http", "schedule", "event"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("grep", cobra.NoFileCompletions)
-	return operate(cmd, func(cmd *cobra.Command, _ []string, c *client.Client) error {
-		if err := checkOutput(*format); err != nil {
-			return err
-		}
-		id, err := chooseProject(cmd.Context(), c, *project)
-		if err != nil {
-			return err
-		}
+	return inProject(cmd, func(cmd *cobra.Command, _ []string, c *client.Client, id, format string) error {
 		out := cmd.OutOrStdout()
 		show := func(e feed.Entry) error { return writeEntry(out, e) }
-		if *format == "json" {
+		if format == "json" {
 			lines := json.NewEncoder(out)
 			show = func(e feed.Entry) error { return lines.Encode(e) }
 		}

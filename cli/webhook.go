@@ -23,20 +23,12 @@ func newWebhookList() *cobra.Command {
 		Use: "list", Short: "List the webhooks of a project", Args: cobra.NoArgs,
 		Example: "  flint webhook list --project demo\n  flint webhook list -o json",
 	}
-	project, format := projectFlag(cmd), outputFlag(cmd)
-	return operate(cmd, func(cmd *cobra.Command, _ []string, c *client.Client) error {
-		if err := checkOutput(*format); err != nil {
-			return err
-		}
-		id, err := chooseProject(cmd.Context(), c, *project)
-		if err != nil {
-			return err
-		}
+	return inProject(cmd, func(cmd *cobra.Command, _ []string, c *client.Client, id, format string) error {
 		all, err := c.Webhooks(cmd.Context(), id)
 		if err != nil {
 			return err
 		}
-		if *format == "json" {
+		if format == "json" {
 			return writeJSON(cmd.OutOrStdout(), all)
 		}
 		var rows [][]string
@@ -71,21 +63,13 @@ func newWebhookShow() *cobra.Command {
 			return completeWebhooks(cmd, args, typed)
 		},
 	}
-	project, format := projectFlag(cmd), outputFlag(cmd)
 	limit := cmd.Flags().IntP("limit", "n", 25, "how many of the newest deliveries to show")
-	return operate(cmd, func(cmd *cobra.Command, args []string, c *client.Client) error {
-		if err := checkOutput(*format); err != nil {
-			return err
-		}
-		id, err := chooseProject(cmd.Context(), c, *project)
-		if err != nil {
-			return err
-		}
+	return inProject(cmd, func(cmd *cobra.Command, args []string, c *client.Client, id, format string) error {
 		w, err := c.Webhook(cmd.Context(), id, args[0], *limit)
 		if err != nil {
 			return err
 		}
-		if *format == "json" {
+		if format == "json" {
 			return writeJSON(cmd.OutOrStdout(), w)
 		}
 		return writeWebhook(cmd.OutOrStdout(), w)
