@@ -7,6 +7,9 @@ PKG     ?= ./...
 ARGS    ?=
 SOAK    ?= 30m
 
+# Simulated minutes in which a thousand functions with schedules run: three days.
+CHAOS_MINUTES ?= 4320
+
 # The version comes from VERSION: Go need not ask Git, which refuses checkouts of other users.
 export GOFLAGS += -buildvcs=false
 export FLINT_TEST_BINARY     ?= $(CURDIR)/bin/flint
@@ -53,13 +56,16 @@ soak: ## have a node with the race detector do everything for SOAK (30m), and co
 	@scripts/setup --for test
 	@$(MAKE) --no-print-directory build
 	@bin/flint runtimes install node-22 --data .tools
+	@mkdir -p '$(FLINT_TEST_SEEDS)'
 	CGO_ENABLED=1 FLINT_TEST_SOAK=$(SOAK) go test -race -timeout 0 -count 1 -run '^TestSoak$$' -v ./e2e
 
-chaos: ## kill, stop and starve nodes under load and balance the books; CHAOS_KILLS=50 CHAOS_STOPS=40 CHAOS_FILLS=10 CHAOS_RATE=200 CHAOS_SEED=n
+chaos: ## kill, stop and starve nodes under load and balance the books; CHAOS_KILLS=50 CHAOS_STOPS=40 CHAOS_FILLS=10 CHAOS_RATE=200 CHAOS_MINUTES=4320 CHAOS_SEED=n
 	@scripts/setup --for test
 	@$(MAKE) --no-print-directory build
 	@bin/flint runtimes install node-22 --data .tools
+	@mkdir -p '$(FLINT_TEST_SEEDS)'
 	FLINT_TEST_CHAOS=1 go test -timeout 0 -count 1 -parallel 1 -run '^TestChaos' -v ./e2e
+	FLINT_TEST_SCHEDULE_MINUTES=$(CHAOS_MINUTES) go test -timeout 0 -count 1 -run '^TestFleet$$' -v ./schedule
 
 fuzz: ## run every fuzz target for FUZZTIME (60s)
 	@scripts/fuzz
