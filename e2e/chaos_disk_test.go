@@ -29,7 +29,7 @@ func TestChaosFullDisk(t *testing.T) {
 	n := c.start(0)
 	f := c.deploy("chaos", timeout, l)
 	load := startChaosLoad(t, c, b, chaosGenerators(f, rate, 100))
-	quiet := n.Logged("ERROR") + n.Logged("WARN")
+	quiet := complaints(n)
 	var full time.Duration
 	for i := range fills {
 		pass(t.Context(), between(dice, 300*time.Millisecond, time.Second))
@@ -53,10 +53,10 @@ func TestChaosFullDisk(t *testing.T) {
 		})
 	}
 	load.stop()
-	said := n.Logged("ERROR") + n.Logged("WARN") - quiet
+	said := complaints(n) - quiet
 	settled(t, n, f, timeout*time.Second+30*time.Second)
 	if said > 20+10*fills {
-		t.Errorf("%d lines of warnings and errors for %d times that the disk was full", said, fills)
+		t.Errorf("%d lines of warnings and errors for %d times that the disk was full: %v, %v", said, fills, n.Logged("ERROR"), n.Logged("WARN"))
 	}
 	// What was acknowledged is there, also for those who come after the process.
 	c.kill()
@@ -164,4 +164,14 @@ func intact(t *testing.T, path string) {
 	if err := db.QueryRowContext(t.Context(), "pragma integrity_check").Scan(&verdict); err != nil || verdict != "ok" {
 		t.Errorf("the database is %q, %v", verdict, err)
 	}
+}
+
+// complaints is how many lines of warnings and errors a node has logged.
+func complaints(n *node.Node) (lines int) {
+	for _, level := range []string{"ERROR", "WARN"} {
+		for _, times := range n.Logged(level) {
+			lines += times
+		}
+	}
+	return lines
 }

@@ -89,7 +89,7 @@ func (r *Relay) planEvent(ctx context.Context, b *batch, e *flint.Event) error {
 			continue // no function subscribes to them; a row that says so is from elsewhere
 		}
 		if err := r.planRun(ctx, b, e, names[0], s.Function); err != nil {
-			if ctx.Err() != nil || r.failed < tries-1 {
+			if ctx.Err() != nil || r.failed < tries-1 || errors.Is(err, flint.ErrStorageUnavailable) {
 				return err
 			}
 			r.metrics.aside.Inc() // the last try: the others get theirs
@@ -156,8 +156,17 @@ func (r *Relay) watch(ctx context.Context, events []*flint.Event) {
 	select {
 	case r.copies <- whole:
 	default:
-		r.metrics.unseen.Add(float64(len(whole)))
-		r.config.Logger.WarnContext(ctx, "events not published: those who watch do not keep up", slog.Int("count", len(whole)))
+		r.unseen(ctx, len(whole), errBehind)
+	}
+}
+
+var errBehind = errors.New("those who watch do not keep up")
+
+// unseen notes events that were not handed on. It says so now and then: the next ones are likely to share their fate.
+func (r *Relay) unseen(ctx context.Context, count int, err error) {
+	r.metrics.unseen.Add(float64(count))
+	if others, ok := r.complaints.Pass(); ok {
+		r.config.Logger.WarnContext(ctx, "events not published", slog.Int("count", count), slog.Int("other_batches", others), errAttr(err))
 	}
 }
 
@@ -172,8 +181,7 @@ func (r *Relay) publish(ctx context.Context) {
 			err := r.config.Publish(limited, events)
 			cancel()
 			if err != nil && ctx.Err() == nil {
-				r.metrics.unseen.Add(float64(len(events)))
-				r.config.Logger.WarnContext(ctx, "events not published", slog.Int("count", len(events)), errAttr(err))
+				r.unseen(ctx, len(events), err)
 			}
 		}
 	}

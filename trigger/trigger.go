@@ -24,6 +24,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"flint"
+	"flint/internal/sparse"
 	"flint/invoke"
 	"flint/store"
 )
@@ -67,13 +68,17 @@ type Relay struct {
 	copies  chan []*flint.Event // for those who watch
 	oldest  atomic.Int64        // when the oldest event that was not relayed happened, in microseconds; 0: there is none
 
+	complaints sparse.Gate // about events that were not published
+
 	// Only Run touches these.
-	cursor  int64 // negative: not known
-	saved   int64 // the cursor as the database has it: behind by events that led to nothing
-	savedAt time.Time
-	limit   int // events in the next batch
-	failed  int // tries of the first of them
-	warned  time.Time
+	cursor   int64 // negative: not known
+	saved    int64 // the cursor as the database has it: behind by events that led to nothing
+	savedAt  time.Time
+	limit    int         // events in the next batch
+	failed   int         // tries of the first of them
+	troubled int         // batches that failed in turn, whosever fault it was
+	stalls   sparse.Gate // about them
+	warned   time.Time
 }
 
 // New makes a Relay.
@@ -105,10 +110,13 @@ func (r *Relay) Run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			r.config.Logger.ErrorContext(ctx, "events not relayed", slog.Int("tries", r.failed), errAttr(err))
-			if !pause(ctx, min(firstPause<<min(r.failed, 10), longPause)) {
+			if others, ok := r.stalls.Pass(); ok {
+				r.config.Logger.ErrorContext(ctx, "events not relayed", slog.Int("tries", r.failed), slog.Int("others", others), errAttr(err))
+			}
+			if !pause(ctx, min(firstPause<<min(r.troubled, 10), longPause)) {
 				return nil
 			}
+			r.troubled++
 		case more:
 		default:
 			select {
@@ -162,7 +170,7 @@ func (r *Relay) step(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	more = len(events) == r.limit || r.cursor < events[len(events)-1].Seq
-	r.failed, r.limit = 0, min(2*r.limit, batchEvents)
+	r.failed, r.troubled, r.limit = 0, 0, min(2*r.limit, batchEvents)
 	return more, nil
 }
 
@@ -185,7 +193,7 @@ func (r *Relay) relay(ctx context.Context, events []*flint.Event) error {
 		return nil
 	case ctx.Err() != nil:
 		return err
-	case len(b.events) <= 1:
+	case len(b.events) <= 1 && !errors.Is(err, flint.ErrStorageUnavailable): // which is no fault of the event
 		if r.failed++; r.failed >= tries {
 			return r.setAside(ctx, events[0], err)
 		}

@@ -200,8 +200,8 @@ func (n *Node) Err() error { return n.err }
 // Log returns what the node has logged.
 func (n *Node) Log() string { return n.log.String() }
 
-// Logged returns how many lines of a level the node has logged.
-func (n *Node) Logged(level string) int { return n.log.count(level) }
+// Logged returns how often the node has logged what on a level.
+func (n *Node) Logged(level string) map[string]int { return n.log.of(level) }
 
 // PID is the process id of the node.
 func (n *Node) PID() int { return n.command.Process.Pid }
@@ -278,16 +278,16 @@ func environment() []string {
 type lines struct {
 	announced chan string // capacity 1: the address
 
-	mu     sync.Mutex
-	all    bytes.Buffer
-	rest   []byte         // the line that is not complete
-	levels map[string]int // how many lines
+	mu   sync.Mutex
+	all  bytes.Buffer
+	rest []byte         // the line that is not complete
+	said map[string]int // level and message, how often
 }
 
 // maxLog bounds what is kept of the log: its end.
 const maxLog = 64 << 10
 
-func newLines() *lines { return &lines{announced: make(chan string, 1), levels: map[string]int{}} }
+func newLines() *lines { return &lines{announced: make(chan string, 1), said: map[string]int{}} }
 
 func (l *lines) Write(p []byte) (int, error) {
 	l.mu.Lock()
@@ -311,7 +311,7 @@ func (l *lines) Write(p []byte) (int, error) {
 		if json.Unmarshal(line, &entry) != nil {
 			continue
 		}
-		l.levels[entry.Level]++
+		l.said[entry.Level+" "+entry.Message]++
 		if entry.Message == "taking calls" {
 			select {
 			case l.announced <- entry.Addr:
@@ -321,10 +321,17 @@ func (l *lines) Write(p []byte) (int, error) {
 	}
 }
 
-func (l *lines) count(level string) int {
+// of returns how often what was logged on a level.
+func (l *lines) of(level string) map[string]int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.levels[level]
+	found := map[string]int{}
+	for line, n := range l.said {
+		if message, ok := strings.CutPrefix(line, level+" "); ok {
+			found[message] = n
+		}
+	}
+	return found
 }
 
 func (l *lines) String() string {
