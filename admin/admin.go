@@ -300,34 +300,34 @@ func executionModel(e *flint.Execution) client.Execution {
 }
 
 // recent reads the newest executions that a request asks for, oldest first.
-func (a *admin) recent(r *http.Request) (project flint.ProjectID, all []client.Execution, err error) {
-	if project, err = a.project(r); err != nil {
-		return "", nil, err
+func (a *admin) recent(r *http.Request) ([]client.Execution, error) {
+	project, err := a.project(r)
+	if err != nil {
+		return nil, err
 	}
 	function := flint.FunctionID(r.URL.Query().Get("function"))
 	if function != "" {
 		if _, err := a.config.Store.Function(r.Context(), project, function); err != nil {
-			return "", nil, err
+			return nil, err
 		}
 	}
 	limit, err := strconv.Atoi(r.URL.Query().Get("limit"))
 	if err != nil || limit < 0 || limit > batch {
-		return "", nil, flint.ErrInvalidArgument.Saying("The limit must be between 0 and %d.", batch)
+		return nil, flint.ErrInvalidArgument.Saying("The limit must be between 0 and %d.", batch)
 	}
-	all = []client.Execution{}
+	all := []client.Execution{}
 	if limit == 0 {
-		return project, all, nil
+		return all, nil
 	}
 	found, err := a.config.Store.RecentExecutions(r.Context(), project, function, limit)
 	for _, e := range slices.Backward(found) {
 		all = append(all, executionModel(e))
 	}
-	return project, all, err
+	return all, err
 }
 
 func (a *admin) executions(r *http.Request) (any, error) {
-	_, all, err := a.recent(r)
-	return all, err
+	return a.recent(r)
 }
 
 // signOfLife is how often a follower hears something, so that it notices when it is alone.
@@ -350,7 +350,7 @@ func (a *admin) follow(w http.ResponseWriter, r *http.Request) {
 	}
 	following := a.config.Feed.Follow(filter) // first, so that nothing falls between the two
 	defer following.Close()
-	_, all, err := a.recent(r)
+	all, err := a.recent(r)
 	if err != nil {
 		a.refuse(w, err)
 		return

@@ -21,7 +21,7 @@ import (
 	"flint/store"
 )
 
-func setup(t *testing.T, feed *feed.Feed) (*client.Client, *store.Store) {
+func setup(t *testing.T, runs *feed.Feed) (*client.Client, *store.Store) {
 	t.Helper()
 	s, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "flint.db"), Secret: bytes.Repeat([]byte{1}, 32), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -41,7 +41,7 @@ func setup(t *testing.T, feed *feed.Feed) (*client.Client, *store.Store) {
 		}
 	}
 	collect := func(context.Context, ...string) error { return nil }
-	return client.Local(New(Config{Store: s, Explainer: explain.New(explain.Config{Store: s}), Logger: slog.New(slog.DiscardHandler), Feed: feed, Collect: collect})), s
+	return client.Local(New(Config{Store: s, Explainer: explain.New(explain.Config{Store: s}), Logger: slog.New(slog.DiscardHandler), Feed: runs, Collect: collect})), s
 }
 
 func TestRefusals(t *testing.T) {
@@ -96,9 +96,9 @@ func TestWhatFailsIsToldAndLogged(t *testing.T) {
 
 func TestFollowersGetWhatTheyAskedFor(t *testing.T) {
 	t.Parallel()
-	feed := &feed.Feed{}
-	_, s := setup(t, feed)
-	server := httptest.NewServer(New(Config{Store: s, Explainer: explain.New(explain.Config{Store: s}), Logger: slog.New(slog.DiscardHandler), Feed: feed, Collect: func(context.Context, ...string) error { return nil }}))
+	runs := &feed.Feed{}
+	_, s := setup(t, runs)
+	server := httptest.NewServer(New(Config{Store: s, Explainer: explain.New(explain.Config{Store: s}), Logger: slog.New(slog.DiscardHandler), Feed: runs, Collect: func(context.Context, ...string) error { return nil }}))
 	defer server.Close()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -114,7 +114,7 @@ func TestFollowersGetWhatTheyAskedFor(t *testing.T) {
 	for _, e := range []*flint.Execution{
 		{Project: "other", Function: "f", ID: "a"}, {Project: "p", Function: "g", ID: "b"}, {Project: "p", Function: "f", ID: "c"},
 	} {
-		feed.Publish(e)
+		runs.Publish(e)
 	}
 	line := make([]byte, 10)
 	if _, err := io.ReadFull(resp.Body, line); err != nil || string(line) != `{"id":"c",` {

@@ -115,7 +115,7 @@ func (b *Bus) openCluster(ctx context.Context) (made bool, err error) {
 	}
 	if err := b.makeStreams(ctx); err != nil {
 		b.complain("streams", err)
-		return false, nil //nolint:nilerr // it is tried again
+		return false, nil // it is tried again
 	}
 	return true, nil
 }

@@ -81,7 +81,7 @@ func (serverLog) Tracef(string, ...any)            {}
 func Size(dir string) (n int64, err error) {
 	err = filepath.WalkDir(dir, func(_ string, d os.DirEntry, err error) error {
 		if errors.Is(err, os.ErrNotExist) {
-			return nil //nolint:nilerr // it is gone meanwhile, or was never there
+			return nil // it is gone meanwhile, or was never there
 		}
 		if err != nil || d.IsDir() {
 			return err
@@ -91,7 +91,7 @@ func Size(dir string) (n int64, err error) {
 			n += info.Size()
 		}
 		if errors.Is(err, os.ErrNotExist) {
-			return nil //nolint:nilerr // it is gone meanwhile
+			return nil // it is gone meanwhile
 		}
 		return err
 	})

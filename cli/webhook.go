@@ -79,8 +79,13 @@ func newWebhookShow() *cobra.Command {
 func writeWebhook(w io.Writer, hook client.Webhook) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	for _, line := range [][2]string{
-		{"id", hook.ID}, {"name", hook.Name}, {"state", webhookState(hook)}, {"url", hook.URL}, {"events", strings.Join(hook.Events, " ")},
-		{"created", when(hook.CreatedAt)}, {"waiting", fmt.Sprint(hook.Waiting)},
+		{"id", hook.ID},
+		{"name", hook.Name},
+		{"state", webhookState(hook)},
+		{"url", hook.URL},
+		{"events", strings.Join(hook.Events, " ")},
+		{"created", when(hook.CreatedAt)},
+		{"waiting", fmt.Sprint(hook.Waiting)},
 	} {
 		fmt.Fprintf(t, "%s\t%s\n", line[0], clean(line[1]))
 	}

@@ -42,7 +42,7 @@ func lines[T any](ctx context.Context, body io.Reader, each func(T) error) error
 		var v T
 		switch err := d.Decode(&v); {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // it was told to stop
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			return errors.New("the node has stopped")
 		case err != nil:

@@ -3,7 +3,7 @@ package e2e
 import (
 	"context"
 	"crypto/hmac"
-	"crypto/sha1" //nolint:gosec // the contract's signature
+	"crypto/sha1" // the contract's signature
 	"encoding/base64"
 	"encoding/json"
 	"fmt"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -204,7 +205,7 @@ func verdict(f *flint.Function, run *flint.Execution, o flint.Outcome) (why stri
 	if run.Errors == "" {
 		return fmt.Sprintf("The function itself answered with %d: nothing went wrong around it.", run.StatusCode), []string{logs}
 	}
-	if run.StatusCode == 503 {
+	if run.StatusCode == http.StatusServiceUnavailable {
 		return "The function's code could not be loaded: " + said, []string{logs, "Check the entrypoint, and that the build installs what the code imports."}
 	}
 	return fmt.Sprintf("The function failed with status code %d: %s", run.StatusCode, orNone(said)), []string{logs, "The cause is in the function's own code: its errors name the place."}

@@ -54,9 +54,8 @@ func (x *Explainer) Explain(ctx context.Context, project flint.ProjectID, id str
 	return nil, flint.ErrNothingToExplain
 }
 
-// ago words a time in the past, and in how a time to come.
-func ago(t time.Time) string { return round(time.Since(t)) + " ago" }
-func in(t time.Time) string  { return "in " + round(time.Until(t)) }
+// in words a time to come.
+func in(t time.Time) string { return "in " + round(time.Until(t)) }
 
 func round(d time.Duration) string {
 	switch d = max(d, 0); {

@@ -66,12 +66,12 @@ func (b *bed) enqueue(t *testing.T, id string, c store.QueuedCall) {
 }
 
 // finish claims the next call and ends its attempt.
-func (b *bed) finish(t *testing.T, o flint.Outcome, errors string) {
+func (b *bed) finish(t *testing.T, o flint.Outcome, text string) {
 	t.Helper()
 	claims, err := b.ClaimExecutions(t.Context(), "n", time.Minute, 1)
 	must(t, err)
 	e := claims[0].Execution
-	e.Status, e.StatusCode, e.Errors = flint.ExecutionFailed, 500, errors
+	e.Status, e.StatusCode, e.Errors = flint.ExecutionFailed, 500, text
 	e.Receipt = &flint.Receipt{Queue: 3 * time.Second, Run: time.Second, Outcome: o}
 	_, err = b.FinishExecution(t.Context(), e, store.Ending{Attempt: claims[0].Call.Attempt, Outcome: o})
 	must(t, err)

@@ -62,7 +62,7 @@ func withActions(channels []string, action string) []string {
 	if !isAction(action) {
 		return channels
 	}
-	for _, c := range channels[:len(channels):len(channels)] {
+	for _, c := range slices.Clip(channels) {
 		parts := strings.Split(c, ".")
 		if last := len(parts) - 1; acted(parts[last]) || last > 0 && acted(parts[last-1]) {
 			channels = append(channels, c+"."+action)

@@ -227,7 +227,7 @@ func (c *conn) look(ctx context.Context, r *http.Request) error {
 	p, err := c.hub.identify(r)
 	if err != nil {
 		c.end(failureOf(err, codePolicy))
-		return nil //nolint:nilerr // the client is told
+		return nil // the client is told
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

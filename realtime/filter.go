@@ -40,7 +40,7 @@ type filterParser struct{ count int }
 
 func (p *filterParser) parse(text []byte, depth int) (filter, error) {
 	if p.count++; p.count > maxQueries || depth > maxQueryDepth {
-		return filter{}, fmt.Errorf("A subscription takes at most %d queries, %d levels deep.", maxQueries, maxQueryDepth) //nolint:staticcheck,revive // shown as it is
+		return filter{}, fmt.Errorf("A subscription takes at most %d queries, %d levels deep.", maxQueries, maxQueryDepth) //nolint:staticcheck // shown as it is
 	}
 	var in struct {
 		Method    string            `json:"method"`
@@ -48,7 +48,7 @@ func (p *filterParser) parse(text []byte, depth int) (filter, error) {
 		Values    []json.RawMessage `json:"values"`
 	}
 	if err := json.Unmarshal(text, &in); err != nil {
-		return filter{}, fmt.Errorf("Invalid query: Syntax error") //nolint:staticcheck,revive // shown as it is
+		return filter{}, fmt.Errorf("Invalid query: Syntax error") //nolint:staticcheck // shown as it is
 	}
 	f := filter{method: in.Method, attribute: in.Attribute}
 	if in.Method == "and" || in.Method == "or" {
@@ -58,18 +58,18 @@ func (p *filterParser) parse(text []byte, depth int) (filter, error) {
 				return filter{}, err
 			}
 			if child.method == "select" {
-				return filter{}, fmt.Errorf("Invalid query: %s takes conditions only", in.Method) //nolint:staticcheck,revive // shown as it is
+				return filter{}, fmt.Errorf("Invalid query: %s takes conditions only", in.Method) //nolint:staticcheck // shown as it is
 			}
 			f.nested = append(f.nested, child)
 		}
 	} else {
 		if len(in.Values) > maxQueryValues {
-			return filter{}, fmt.Errorf("Invalid query: more than %d values", maxQueryValues) //nolint:staticcheck,revive // shown as it is
+			return filter{}, fmt.Errorf("Invalid query: more than %d values", maxQueryValues) //nolint:staticcheck // shown as it is
 		}
 		for _, raw := range in.Values {
 			var v any
 			if err := json.Unmarshal(raw, &v); err != nil {
-				return filter{}, fmt.Errorf("Invalid query: Syntax error") //nolint:staticcheck,revive // shown as it is
+				return filter{}, fmt.Errorf("Invalid query: Syntax error") //nolint:staticcheck // shown as it is
 			}
 			f.values = append(f.values, v)
 		}
@@ -79,7 +79,7 @@ func (p *filterParser) parse(text []byte, depth int) (filter, error) {
 
 // check says what is wrong with a condition.
 func (f *filter) check() error {
-	ok := false
+	var ok bool
 	switch f.method {
 	case "equal", "notEqual":
 		ok = f.attribute != "" && len(f.values) > 0
@@ -91,14 +91,14 @@ func (f *filter) check() error {
 		ok = len(f.nested) > 1
 	case "select":
 		if len(f.values) != 1 || f.values[0] != "*" {
-			return fmt.Errorf(`Invalid query: only select("*") is possible, which is everything`) //nolint:staticcheck,revive // shown as it is
+			return fmt.Errorf(`Invalid query: only select("*") is possible, which is everything`) //nolint:staticcheck // shown as it is
 		}
 		ok = true
 	default:
-		return fmt.Errorf("Invalid query method: %s", f.method) //nolint:staticcheck,revive // shown as it is
+		return fmt.Errorf("Invalid query method: %s", f.method) //nolint:staticcheck // shown as it is
 	}
 	if !ok {
-		return fmt.Errorf("Invalid query: %s has not what it needs", f.method) //nolint:staticcheck,revive // shown as it is
+		return fmt.Errorf("Invalid query: %s has not what it needs", f.method) //nolint:staticcheck // shown as it is
 	}
 	return nil
 }

@@ -198,7 +198,8 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	}
 	services := []runner.Service{
 		{Name: "http", Run: serveHTTP(listener, newFront(front, logger), c.StopTimeout)},
-		{Name: "realtime", Run: hub.Run}, {Name: "feed", Run: activity.Run}, // both end what goes on, so that http can stop
+		{Name: "realtime", Run: hub.Run}, // this and the next end what goes on, so that http can stop
+		{Name: "feed", Run: activity.Run},
 		{Name: "http of sandboxes", Run: serveHTTP(inside, newHTTP(front), c.StopTimeout)},
 	}
 	deleted := func(p flint.ProjectID, f flint.FunctionID) error {

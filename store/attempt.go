@@ -107,7 +107,7 @@ func (s *Store) ended(ctx context.Context, t *tx, q *callRow, e *flint.Execution
 		if !q.expires.IsZero() {
 			left = q.expires.Sub(at)
 		}
-		pause, again, why = q.delivery.Next(end.Outcome, q.tries+1, left, rand.Float64())
+		pause, again, why = q.delivery.Next(end.Outcome, q.tries+1, left, rand.Float64()) //nolint:gosec // spreads attempts, guards nothing
 	}
 	if q.delivery.MaxAttempts > 1 || q.tries > 0 || slices.Contains(withoutReceipt[:], end.Outcome) {
 		if err := t.noteAttempt(ctx, q, e, end.Outcome, at); err != nil {

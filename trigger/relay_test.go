@@ -247,7 +247,7 @@ func TestRestarts(t *testing.T) {
 	must(t, b.CreateWebhook(t.Context(), &flint.Webhook{Project: project, ID: "w", Events: []string{"rules.*"}, Enabled: true}))
 	last, restarts := b.burst(t, n), 0
 	for at := int64(0); at < last; restarts++ {
-		ctx, cancel := context.WithTimeout(t.Context(), rand.N(time.Duration(20+restarts)*time.Millisecond)) //nolint:gosec // any point will do
+		ctx, cancel := context.WithTimeout(t.Context(), rand.N(time.Duration(20+restarts)*time.Millisecond)) // any point will do
 		must(t, b.relay(nil).Run(ctx))
 		cancel()
 		var err error

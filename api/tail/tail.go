@@ -82,11 +82,11 @@ func (s *Service) tail(ctx context.Context, in *tailIn, out *api.Events) error {
 	for id := 1; err == nil; id++ {
 		item, over := follower.Next(ctx, signOfLife)
 		if over != nil {
-			return nil //nolint:nilerr // the client has gone, the time is over or the node stops
+			return nil // the client has gone, the time is over or the node stops
 		}
 		err = send(out, id, item)
 	}
-	return nil //nolint:nilerr // who has gone has gone
+	return nil // who has gone has gone
 }
 
 func send(out *api.Events, id int, item feed.Item) error {

@@ -1,6 +1,7 @@
 package webhooks_test
 
 import (
+	"maps"
 	"net/netip"
 	"testing"
 
@@ -13,9 +14,7 @@ type body = map[string]any
 
 func hook(id string, more body) body {
 	b := body{"webhookId": id, "name": "Hook", "url": "https://example.com/hook", "events": []string{"rules.*.create", "functions.*"}}
-	for name, value := range more {
-		b[name] = value
-	}
+	maps.Copy(b, more)
 	return b
 }
 
