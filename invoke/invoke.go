@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -110,6 +111,7 @@ type Invoker struct {
 	metrics *metrics
 	changes changes
 	running running
+	urgent  atomic.Int64 // queued calls that go before those of callers who wait
 	bell    pull.Bell // there may be queued calls
 
 	complaints sparse.Gate // about all queued calls together

@@ -236,9 +236,11 @@ func (i *Invoker) runQueued(life context.Context, e *flint.Execution, q *store.Q
 	defer cancel(nil)
 	lease.Go(func() { i.keepLease(ctx, cancel, e.ID, q.Attempt) })
 
+	lane, calm := i.urgency(e)
+	defer calm()
 	call := &Call{
 		Project: e.Project, Function: e.Function, Trigger: e.Trigger, Method: q.Method, Path: q.Path, Headers: q.Headers, Body: q.Body,
-		Caller: Caller{Privileged: true, User: q.User, UserJWT: q.UserJWT, Depth: urgency(e), Hops: q.Hops}, // the right was checked when it was accepted
+		Caller: Caller{Privileged: true, User: q.User, UserJWT: q.UserJWT, Depth: lane, Hops: q.Hops}, // the right was checked when it was accepted
 		Event:  q.Event, ClientIP: q.ClientIP, async: true, said: here.said,
 	}
 	if q.Delivery.MaxAttempts > 1 {
@@ -295,15 +297,23 @@ func neverRan(e flint.Execution, reason string) *flint.Execution {
 	return &e
 }
 
-// starving is for how long a queued call gives way to those of callers who wait.
-const starving = 10 * time.Second
+const (
+	starving    = 10 * time.Second // for how long a queued call gives way to those of callers who wait
+	urgentShare = 8                // of the queued calls that run at once an eighth may go before these then
+)
 
-// urgency is the lane in which a queued call waits for a worker: behind those of callers who wait, but not for ever.
-func urgency(e *flint.Execution) int {
-	if time.Since(dueAt(e)) > starving {
-		return 1
+// urgency is the lane in which a queued call waits for a worker: behind those of callers who wait, but not for ever. However
+// many starve, only some are urgent at a time: callers who wait must not starve instead. done is called when the call is over.
+func (i *Invoker) urgency(e *flint.Execution) (lane int, done func()) {
+	if time.Since(dueAt(e)) <= starving {
+		return 0, func() {}
 	}
-	return 0
+	done = func() { i.urgent.Add(-1) }
+	if int(i.urgent.Add(1)) > max(1, i.config.Concurrency/urgentShare) {
+		done()
+		return 0, func() {}
+	}
+	return 1, done
 }
 
 // runOnce makes the call and returns the execution as its function's answer leaves it, and how that ended; or why there
