@@ -112,7 +112,7 @@ type Invoker struct {
 	changes changes
 	running running
 	urgent  atomic.Int64 // queued calls that go before those of callers who wait
-	bell    pull.Bell // there may be queued calls
+	bell    pull.Bell    // there may be queued calls
 
 	complaints sparse.Gate // about all queued calls together
 }
