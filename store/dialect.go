@@ -81,8 +81,9 @@ type searchIndex struct {
 	table      string // that table alone
 	index      string // it alone
 	match      func(c *compiler, words string) string
-	words      string // select statement for what begins with a text, given the text and a bound after it
-	texts      string // index of what is searched, in small letters
+	anywhere   func(c *compiler, words string) string // the same in any project
+	words      string                                 // select statement for what begins with a text, given the text and a bound after it
+	texts      string                                 // index of what is searched, in small letters
 }
 
 const (
@@ -96,6 +97,9 @@ func functionSearch() *searchIndex {
 		from: "function_search s cross join functions t", join: "t.uid = s.rowid", table: "functions t", index: "function_search s",
 		match: func(c *compiler, words string) string {
 			return `s.function_search match 'project : "<' || $1 || '>" AND {id name runtime} : ' || ` + c.bind(words)
+		},
+		anywhere: func(c *compiler, words string) string {
+			return "s.function_search match '{id name runtime} : ' || " + c.bind(words)
 		},
 		words: "select term from function_parts where term >= $1 and term < $2 limit $3",
 		texts: "functions_text",

@@ -385,6 +385,37 @@ func TestSearchFollowsFunctions(t *testing.T) {
 	}
 }
 
+// TestPagesOfSearches has the same pages whether few or many functions of other projects have what is searched for.
+func TestPagesOfSearches(t *testing.T) {
+	t.Parallel()
+	s := shelf(t)
+	newest := []flint.Order{{Attribute: "$createdAt", Descending: true}}
+	compare := func(others int) {
+		t.Helper()
+		for _, l := range []flint.List{
+			{}, {Limit: 2}, {Orders: newest}, {Orders: newest, Limit: 2}, {Orders: newest, Limit: 2, Offset: 1}, {Orders: newest, Limit: 2, Offset: 4},
+			{Orders: newest, Limit: 2, Offset: 5}, {Orders: newest, Offset: 3}, {Orders: newest, Limit: 2, Cursor: "f5"},
+			{Orders: newest, Limit: 2, Cursor: "f5", CursorBefore: true}, {Orders: []flint.Order{{Attribute: "name"}}, Limit: 2},
+		} {
+			l.Search = "php-8"
+			plain := s.functionLister("p", l)
+			plain.noun.found = nil
+			want, all, err := plain.read(t.Context())
+			must(t, err)
+			if got, total, err := s.Functions(t.Context(), "p", l); functionIDs(got) != functionIDs(want) || total != all || err != nil {
+				t.Errorf("with %d others: Functions(%+v) = %q of %d, %v, want %q of %d", others, l, functionIDs(got), total, err, functionIDs(want), all)
+			}
+		}
+	}
+	compare(0)
+	const others = 2*foundMost + 1
+	for i := range others {
+		id := flint.FunctionID(fmt.Sprint("other", i))
+		must(t, s.CreateFunction(t.Context(), &flint.Function{Project: "q", ID: id, Runtime: "php-8.3"}, nil))
+	}
+	compare(others)
+}
+
 // TestOlderStoresAreListed brings a store up to date that was filled before there were spans and an index for searches.
 func TestOlderStoresAreListed(t *testing.T) {
 	t.Parallel()

@@ -1,7 +1,9 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -28,7 +30,7 @@ func (r *lister[T]) chooseSearch(ctx context.Context) (plan, error) {
 		p.count.texts = alone
 		return p, err
 	}
-	rows, err := r.foundRows(ctx)
+	rows, sorted, err := r.foundRows(ctx)
 	if err != nil {
 		return p, err
 	}
@@ -48,6 +50,9 @@ func (r *lister[T]) chooseSearch(ctx context.Context) (plan, error) {
 	}
 	if n < fewRows {
 		p.page, p.count = way{found: true, rows: rows}, way{found: true, rows: rows}
+		if sorted {
+			p.page.rows = r.pageOf(rows)
+		}
 	}
 	return p, nil
 }
@@ -55,21 +60,67 @@ func (r *lister[T]) chooseSearch(ctx context.Context) (plan, error) {
 // foundMost is how many rows are handed back to the database, which is cheaper than to have it look for them again.
 const foundMost = 512
 
-// foundRows reads the rows that the index for searches says, or nothing if they are many.
-func (r *lister[T]) foundRows(ctx context.Context) ([]int64, error) {
+// foundRows reads the rows that the index for searches says, the newest first, or nothing if they are many. That a row is of the
+// project is dear to ask of the index, which must then go through all of the project's rows: where few rows of all projects have
+// the words, their table says it sooner.
+func (r *lister[T]) foundRows(ctx context.Context) (rows []int64, sorted bool, err error) {
+	found := r.noun.found
 	c := r.compiler()
-	rows := []int64{}
-	err := r.each(ctx, "select s.rowid from "+r.noun.found.index+" where "+r.noun.found.match(c, r.words)+" limit "+c.bind(int64(foundMost+1)), c.args,
-		func(s scanner) error {
-			var row int64
-			err := s.Scan(&row)
-			rows = append(rows, row)
-			return err
-		})
-	if err != nil || len(rows) > foundMost {
-		return nil, err
+	type place struct {
+		row, created int64
+		id           string
 	}
-	return rows, nil
+	var ours []place
+	met := 0
+	query := "select s.rowid, " + r.noun.scope + ", t.created_at, t.id from " + found.from +
+		" where " + found.join + " and " + found.anywhere(c, r.words) + " limit " + c.bind(int64(2*foundMost+1))
+	err = r.each(ctx, query, c.args, func(s scanner) error {
+		var p place
+		var scope bool
+		err := s.Scan(&p.row, &scope, &p.created, &p.id)
+		if met++; scope {
+			ours = append(ours, p)
+		}
+		return err
+	})
+	switch {
+	case err != nil || len(ours) > foundMost:
+		return nil, false, err
+	case met <= 2*foundMost:
+		slices.SortFunc(ours, func(a, b place) int {
+			return cmp.Or(cmp.Compare(b.created, a.created), cmp.Compare(b.id, a.id))
+		})
+		rows = make([]int64, len(ours))
+		for i, p := range ours {
+			rows[i] = p.row
+		}
+		return rows, true, nil
+	}
+	rows = []int64{}
+	c = r.compiler()
+	query = "select s.rowid from " + found.index + " where " + found.match(c, r.words) + " limit " + c.bind(int64(foundMost+1))
+	err = r.each(ctx, query, c.args, func(s scanner) error {
+		var row int64
+		err := s.Scan(&row)
+		rows = append(rows, row)
+		return err
+	})
+	if err != nil || len(rows) > foundMost {
+		return nil, false, err
+	}
+	return rows, false, nil
+}
+
+// pageOf returns those of all the rows of a search, the newest first, that a page can be about: with nothing else asked for, no
+// row after the page is looked at.
+func (r *lister[T]) pageOf(rows []int64) []int64 {
+	offset, limit := r.list.Offset, r.list.Limit
+	newest := []key{{"t.created_at", true}, {"t.id", true}}
+	plain := len(r.list.Filters) == 0 && r.times == allTimes() && !r.random && r.list.Cursor == "" && slices.Equal(r.keys, newest)
+	if plain && limit > 0 && offset < len(rows) && limit < len(rows)-offset {
+		return rows[:offset+limit]
+	}
+	return rows
 }
 
 // searchWords returns what the index is asked for: the text, or for a short one all that go on from it. It is empty when these
