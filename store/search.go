@@ -1,8 +1,9 @@
 package store
 
 import (
-	"cmp"
 	"context"
+	"database/sql"
+	"encoding/json"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -66,35 +67,20 @@ const foundMost = 512
 func (r *lister[T]) foundRows(ctx context.Context) (rows []int64, sorted bool, err error) {
 	found := r.noun.found
 	c := r.compiler()
-	type place struct {
-		row, created int64
-		id           string
-	}
-	var ours []place
-	met := 0
-	query := "select s.rowid, " + r.noun.scope + ", t.created_at, t.id from " + found.from +
+	met := "select s.rowid as k, case when " + r.noun.scope + " then 1 else 0 end as ours, t.created_at as at, t.id as id from " + found.from +
 		" where " + found.join + " and " + found.anywhere(c, r.words) + " limit " + c.bind(int64(2*foundMost+1))
-	err = r.each(ctx, query, c.args, func(s scanner) error {
-		var p place
-		var scope bool
-		err := s.Scan(&p.row, &scope, &p.created, &p.id)
-		if met++; scope {
-			ours = append(ours, p)
-		}
-		return err
-	})
-	switch {
-	case err != nil || len(ours) > foundMost:
+	query := "select count(*), sum(m.ours), json_group_array(m.k order by m.at desc, m.id desc) filter (where m.ours) from (" + met + ") m"
+	var all, ours sql.NullInt64
+	var list string // one row for all is read sooner than a row for each
+	if err := r.each(ctx, query, c.args, func(s scanner) error { return s.Scan(&all, &ours, &list) }); err != nil {
 		return nil, false, err
-	case met <= 2*foundMost:
-		slices.SortFunc(ours, func(a, b place) int {
-			return cmp.Or(cmp.Compare(b.created, a.created), cmp.Compare(b.id, a.id))
-		})
-		rows = make([]int64, len(ours))
-		for i, p := range ours {
-			rows[i] = p.row
-		}
-		return rows, true, nil
+	}
+	switch {
+	case ours.Int64 > foundMost:
+		return nil, false, nil
+	case all.Int64 <= 2*foundMost:
+		err := json.Unmarshal([]byte(list), &rows)
+		return rows, true, err
 	}
 	rows = []int64{}
 	c = r.compiler()

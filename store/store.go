@@ -207,7 +207,10 @@ func (s *Store) each(ctx context.Context, query string, args []any, scan func(sc
 	var err error
 	stmt := s.hot[query]
 	if stmt == nil {
-		stmt = s.warm.get(ctx, s.read, query) //nolint:sqlclosecheck // closed with the store
+		if known := s.warm.take(ctx, s.read, query); known != nil {
+			defer s.warm.release(known)
+			stmt = known.Stmt
+		}
 	}
 	if stmt != nil {
 		rows, err = stmt.QueryContext(ctx, args...)
@@ -218,50 +221,6 @@ func (s *Store) each(ctx context.Context, query string, args []any, scan func(sc
 		return s.failed(err)
 	}
 	return s.failed(drain(rows, scan))
-}
-
-// statements are prepared when they are first asked for. Lists have as many texts as clients have ideas: the first ones
-// are kept, and later ones are parsed every time. It is safe for concurrent use.
-type statements struct {
-	mu     sync.Mutex
-	known  map[string]*sql.Stmt
-	closed bool
-}
-
-const maxStatements = 128
-
-// get returns nil when there is no prepared statement for a text: the database says why when it is run.
-func (p *statements) get(ctx context.Context, db *sql.DB, query string) *sql.Stmt {
-	p.mu.Lock()
-	stmt, full := p.known[query], p.closed || len(p.known) >= maxStatements
-	p.mu.Unlock()
-	if stmt != nil || full {
-		return stmt
-	}
-	stmt, err := db.PrepareContext(ctx, placeholders(query))
-	if err != nil {
-		return nil
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if known := p.known[query]; known != nil || p.closed {
-		_ = stmt.Close() //nolint:sqlclosecheck // another one was quicker
-		return known
-	}
-	if p.known == nil {
-		p.known = map[string]*sql.Stmt{}
-	}
-	p.known[query] = stmt
-	return stmt
-}
-
-func (p *statements) close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.closed = true
-	for _, stmt := range p.known {
-		_ = stmt.Close()
-	}
 }
 
 func drain(rows *sql.Rows, scan func(scanner) error) error {
