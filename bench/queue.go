@@ -77,6 +77,9 @@ func queue(ctx context.Context, b *bed, o options) (result, error) {
 		if n, err = b.again(ctx, "queue"); err != nil {
 			return nil, err
 		}
+		if err := n.relayed(ctx); err != nil {
+			return nil, err
+		}
 		row := &queueRow{Queued: size}
 		if err := row.measure(ctx, n, raw, stream, o); err != nil {
 			return nil, fmt.Errorf("with %d queued: %w", size, err)
@@ -270,6 +273,24 @@ func (n *node) drained(ctx context.Context) error {
 		}
 		if list.Total > 0 {
 			return fmt.Errorf("%d calls have not been made", list.Total)
+		}
+		return nil
+	})
+}
+
+// relayed waits until the events of the calls that were written without the node have been looked at.
+func (n *node) relayed(ctx context.Context) error {
+	return n.process.await(ctx, 10*time.Minute, func(ctx context.Context) error {
+		done, err := n.counter(ctx, "flint_events_relayed_total")
+		if err != nil {
+			return err
+		}
+		lag, err := n.counter(ctx, "flint_events_lag_seconds")
+		if err != nil {
+			return err
+		}
+		if done == 0 || lag > 1 {
+			return fmt.Errorf("the events of %d s ago have not been relayed", lag)
 		}
 		return nil
 	})
