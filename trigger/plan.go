@@ -64,8 +64,8 @@ func (r *Relay) planEvent(ctx context.Context, b *batch, e *flint.Event) error {
 	if err != nil {
 		return err
 	}
-	if len(wanted) == 0 && r.config.Publish == nil {
-		return nil
+	if len(wanted) == 0 {
+		return nil // those who watch read what an execution has become themselves, if they want it
 	}
 	if e.Payload, err = r.config.Store.EventPayload(ctx, e); err != nil {
 		return err
@@ -144,19 +144,10 @@ func (r *Relay) watch(ctx context.Context, events []*flint.Event) {
 	if r.config.Publish == nil {
 		return
 	}
-	var whole []*flint.Event
-	for _, e := range events {
-		if len(e.Payload) > 0 {
-			whole = append(whole, e)
-		}
-	}
-	if len(whole) == 0 {
-		return
-	}
 	select {
-	case r.copies <- whole:
+	case r.copies <- events:
 	default:
-		r.unseen(ctx, len(whole), errBehind)
+		r.unseen(ctx, len(events), errBehind)
 	}
 }
 
