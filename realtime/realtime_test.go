@@ -199,6 +199,8 @@ func asKey(secret string) []string {
 }
 
 // following waits until the hub hears what is published.
+//
+// Some of what it published may be on its way when the first of it is heard, and must not be heard by the test.
 func (b *bed) following(t *testing.T) {
 	t.Helper()
 	c := b.open(t, "channels[]=console", asKey("standard_all")...)
@@ -213,6 +215,9 @@ func (b *bed) following(t *testing.T) {
 		case err := <-heard:
 			if err != nil {
 				t.Fatal(err)
+			}
+			b.publish(t, variableCreate, map[string]any{"$id": "last"}, "last")
+			for c.next(t).Data.Payload["$id"] != "last" { // then all before it have come
 			}
 			_ = c.CloseNow()
 			return
