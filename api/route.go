@@ -75,22 +75,27 @@ func Handle[In, Out any](status int, fn func(context.Context, *In) (Out, error))
 		in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), status: status,
 		call: func(ctx context.Context, x *exchange) (any, error) {
 			in := new(In)
-			if err := x.bindBase(in); err != nil {
-				return nil, err
-			}
-			params, err := x.params()
-			if err != nil {
-				return nil, err
-			}
-			if err := x.bind(in, params); err != nil {
-				return nil, err
-			}
-			if err := x.admit(); err != nil {
+			if err := x.receive(in); err != nil {
 				return nil, err
 			}
 			return fn(ctx, in)
 		},
 	}
+}
+
+// receive binds all parameters, and refuses a request that may not be made.
+func (x *exchange) receive(in any) error {
+	if err := x.bindBase(in); err != nil {
+		return err
+	}
+	params, err := x.params()
+	if err != nil {
+		return err
+	}
+	if err := x.bind(in, params); err != nil {
+		return err
+	}
+	return x.admit()
 }
 
 // File is a file that a client is sending.

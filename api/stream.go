@@ -22,17 +22,7 @@ func Stream[In any](fn func(context.Context, *In, *Events) error) Handler {
 		in: reflect.TypeFor[In](), out: reflect.TypeFor[*Events](), status: http.StatusOK,
 		call: func(ctx context.Context, x *exchange) (any, error) {
 			in := new(In)
-			if err := x.bindBase(in); err != nil {
-				return nil, err
-			}
-			params, err := x.params()
-			if err != nil {
-				return nil, err
-			}
-			if err := x.bind(in, params); err != nil {
-				return nil, err
-			}
-			if err := x.admit(); err != nil {
+			if err := x.receive(in); err != nil {
 				return nil, err
 			}
 			s := &Events{x: x}

@@ -47,7 +47,6 @@ const (
 	glance    = time.Second // between two looks at the clock
 	retry     = 5 * time.Second
 	maxKnown  = 10_000
-	setBack   = 3 * time.Hour // how far the clock may be set back without schedules being reckoned anew, as in store
 )
 
 // New makes a Scheduler.
@@ -73,7 +72,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		now := s.now()
 		pause, err := glance, error(nil)
-		if last.IsZero() || last.Sub(now) >= setBack {
+		if last.IsZero() || last.Sub(now) >= store.ClockSlack {
 			err = s.config.Store.RefreshSchedules(ctx, now)
 		}
 		if err == nil {

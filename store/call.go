@@ -52,12 +52,15 @@ func (s *Store) EnqueueExecution(ctx context.Context, e *flint.Execution, c *Que
 		e.Status = flint.ExecutionWaiting
 	}
 	row := newRecord(e)
-	print := fingerprint(c)
+	claimed := ""
+	if c.IdempotencyKey != "" {
+		claimed = fingerprint(c)
+	}
 	known := e
 	err := s.writer.do(ctx, &job{durable: true, run: func(ctx context.Context, t *tx) (err error) {
 		known = e
 		if c.IdempotencyKey != "" {
-			if known, err = s.known(ctx, t, e, c.IdempotencyKey, print); err != nil || known != e {
+			if known, err = s.known(ctx, t, e, c.IdempotencyKey, claimed); err != nil || known != e {
 				return err
 			}
 		}
@@ -78,7 +81,7 @@ func fingerprint(c *QueuedCall) string {
 }
 
 // known returns the execution that an idempotency key stands for, or makes it stand for e and returns e.
-func (s *Store) known(ctx context.Context, t *tx, e *flint.Execution, key, print string) (*flint.Execution, error) {
+func (s *Store) known(ctx context.Context, t *tx, e *flint.Execution, key, claimed string) (*flint.Execution, error) {
 	uid, _, err := t.delivery(ctx, e)
 	if err != nil {
 		return nil, err
@@ -91,7 +94,7 @@ func (s *Store) known(ctx context.Context, t *tx, e *flint.Execution, key, print
 		return nil, err
 	}
 	if found && instant(created).After(now().Add(-idempotencyAge)) {
-		if before != print {
+		if before != claimed {
 			return nil, flint.ErrIdempotencyConflict
 		}
 		var earlier *flint.Execution
@@ -107,7 +110,7 @@ func (s *Store) known(ctx context.Context, t *tx, e *flint.Execution, key, print
 		return nil, err
 	}
 	return e, t.exec(ctx, `insert into idempotency (owner, key, execution, fingerprint, created_at, headers, body, answered)
-		values ($1, $2, $3, $4, $5, '', $6, $7)`, uid, key, string(e.ID), print, millis(e.CreatedAt), []byte{}, false)
+		values ($1, $2, $3, $4, $5, '', $6, $7)`, uid, key, string(e.ID), claimed, millis(e.CreatedAt), []byte{}, false)
 }
 
 // enqueue adds an execution that waits, with its call, in a transaction of whoever causes it. row is newRecord(e).

@@ -416,13 +416,13 @@ func TestPagesOfSearches(t *testing.T) {
 	compare(others)
 }
 
-// TestOlderStoresAreListed brings a store up to date that was filled before there were spans and an index for searches.
-func TestOlderStoresAreListed(t *testing.T) {
-	t.Parallel()
+// olderStore opens a store that an older version has made, from the migrations whose names are as a pattern says, and filled.
+func olderStore(t *testing.T, names, fill string) (*Store, context.Context) {
+	t.Helper()
 	older := fstest.MapFS{}
-	names, err := fs.Glob(migrations(), "000[123]*.sql")
+	all, err := fs.Glob(migrations(), names)
 	must(t, err)
-	for _, name := range names {
+	for _, name := range all {
 		text, err := fs.ReadFile(migrations(), name)
 		must(t, err)
 		older[name] = &fstest.MapFile{Data: text}
@@ -432,16 +432,22 @@ func TestOlderStoresAreListed(t *testing.T) {
 	conn, err := db.Conn(ctx)
 	must(t, err)
 	must(t, migrate(ctx, conn, older, path))
-	_, err = conn.ExecContext(ctx, `insert into projects values ('p', 'P', 1, 1);
-		insert into functions values ('p', 'f', 7, 0, 1, 1, 'An old one', 'node-22', true, true, '', 15, '', '', '', '', 0, '', 0, '', '{}');
-		insert into executions values ('e1', 7, 1700000000000, 1, 'd', 'http', 'failed', 'GET', '/', 500, 1, 0, '', '{}', '', '');
-		insert into executions values ('e2', 7, 1600000000000, 1, 'd', 'http', 'failed', 'GET', '/', 500, 1, 0, '', '{}', '', '')`)
+	_, err = conn.ExecContext(ctx, fill)
 	must(t, err)
 	must(t, errors.Join(conn.Close(), db.Close()))
-
 	s, err := Open(ctx, Config{Path: path, Secret: secret(1)})
 	must(t, err)
 	t.Cleanup(func() { must(t, s.Close()) })
+	return s, ctx
+}
+
+// TestOlderStoresAreListed brings a store up to date that was filled before there were spans and an index for searches.
+func TestOlderStoresAreListed(t *testing.T) {
+	t.Parallel()
+	s, ctx := olderStore(t, "000[123]*.sql", `insert into projects values ('p', 'P', 1, 1);
+		insert into functions values ('p', 'f', 7, 0, 1, 1, 'An old one', 'node-22', true, true, '', 15, '', '', '', '', 0, '', 0, '', '{}');
+		insert into executions values ('e1', 7, 1700000000000, 1, 'd', 'http', 'failed', 'GET', '/', 500, 1, 0, '', '{}', '', '');
+		insert into executions values ('e2', 7, 1600000000000, 1, 'd', 'http', 'failed', 'GET', '/', 500, 1, 0, '', '{}', '', '')`)
 	for _, f := range [][]flint.Query{where("deploymentId", "equal", "d"), where("status", "equal", "failed")} {
 		if all, total, err := s.Executions(ctx, "p", "f", flint.List{Filters: f}); err != nil || total != 2 || len(all) != 2 {
 			t.Errorf("Executions(%v) = %d of %d, %v", f, len(all), total, err)

@@ -34,7 +34,8 @@ type EventDelivery struct {
 
 // Cursor returns the number of the last event that has had its effects.
 func (s *Store) Cursor(ctx context.Context) (seq int64, err error) {
-	return seq, s.one(ctx, "select seq from event_cursors where name = 'relay'", nil, func(r scanner) error { return r.Scan(&seq) })
+	err = s.one(ctx, "select seq from event_cursors where name = 'relay'", nil, func(r scanner) error { return r.Scan(&seq) })
+	return seq, err
 }
 
 // Relay writes what events lead to and that they have had their effects, at once: either all of it outlives the loss of
@@ -138,7 +139,7 @@ func (s *Store) subscribers(ctx context.Context, only string, args []any, functi
 	if webhooks == "" {
 		return all, nil
 	}
-	return all, s.each(ctx, webhooks+only, args, func(r scanner) error {
+	err = s.each(ctx, webhooks+only, args, func(r scanner) error {
 		var v Subscriber
 		var events string
 		if err := r.Scan(&v.Webhook, &v.ID, &events); err != nil {
@@ -148,4 +149,5 @@ func (s *Store) subscribers(ctx context.Context, only string, args []any, functi
 		all = append(all, v)
 		return nil
 	})
+	return all, err
 }

@@ -11,9 +11,9 @@ import (
 	"flint"
 )
 
-// clockSlack is how far the clock may be set back without a schedule running at the same time twice. When it is set back further it
+// ClockSlack is how far the clock may be set back without a schedule running at the same time twice. When it is set back further it
 // was wrong before, and what was reckoned with it is reckoned anew.
-const clockSlack = 3 * time.Hour
+const ClockSlack = 3 * time.Hour
 
 const (
 	schedulePage  = 500    // functions that are gone through in one transaction
@@ -257,11 +257,11 @@ func (s *Store) reschedule(ctx context.Context, t *tx, f *flint.Function, at tim
 // the clock has been set back by so much that this is too far away.
 func nextTime(cron *flint.Cron, old *DueSchedule, at time.Time, kept bool) time.Time {
 	from := at
-	if old.LastRun.After(at) && old.LastRun.Sub(at) < clockSlack {
+	if old.LastRun.After(at) && old.LastRun.Sub(at) < ClockSlack {
 		from = old.LastRun // that time has run
 	}
 	next := cron.Next(from)
-	if kept && old.Next.Sub(next) < clockSlack {
+	if kept && old.Next.Sub(next) < ClockSlack {
 		return old.Next
 	}
 	return next

@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 	"strings"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -186,20 +183,7 @@ func TestExecutionsOfManyKindsAreListed(t *testing.T) {
 // TestOlderStoresAreCounted brings a store up to date whose executions have been indexed in part.
 func TestOlderStoresAreCounted(t *testing.T) {
 	t.Parallel()
-	older := fstest.MapFS{}
-	names, err := fs.Glob(migrations(), "000[0-6]*.sql")
-	must(t, err)
-	for _, name := range names {
-		text, err := fs.ReadFile(migrations(), name)
-		must(t, err)
-		older[name] = &fstest.MapFile{Data: text}
-	}
-	path, ctx := filepath.Join(t.TempDir(), "flint.db"), t.Context()
-	db := openWriter(path)
-	conn, err := db.Conn(ctx)
-	must(t, err)
-	must(t, migrate(ctx, conn, older, path))
-	_, err = conn.ExecContext(ctx, `insert into projects values ('p', 'P', 1, 1);
+	s, ctx := olderStore(t, "000[0-6]*.sql", `insert into projects values ('p', 'P', 1, 1);
 		insert into functions values ('p', 'f', 7, 0, 1, 1, 'An old one', 'node-22', true, true, '', 15, '', '', '', '', 0, '', 0, '', '{}');
 		with recursive n(i) as (select 1 union all select i + 1 from n where i < 30)
 			insert into executions select 'e' || i, 7, 1700000000000 + i, 1700000000000 + i, 'd' || (i % 3), 'http', 'completed', 'GET',
@@ -208,12 +192,6 @@ func TestOlderStoresAreCounted(t *testing.T) {
 		insert into execution_ranks (rowid, places) select t.rowid, `+rankTerms+` from executions t where t.rowid <= 20;
 		insert into execution_paths (owner, path) select distinct 7, path from executions where path <> '/'; -- also of later ones, as a removal may leave them
 		update execution_behind set upto = 20`)
-	must(t, err)
-	must(t, errors.Join(conn.Close(), db.Close()))
-
-	s, err := Open(ctx, Config{Path: path, Secret: secret(1)})
-	must(t, err)
-	t.Cleanup(func() { must(t, s.Close()) })
 	checkBehind(t, s, "brought up to date")
 	s.indexAll(t)
 	checkBehind(t, s, "all indexed")

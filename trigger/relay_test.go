@@ -206,6 +206,28 @@ func TestWatchersGetCopiesAndChangeNothing(t *testing.T) {
 	}
 }
 
+// TestAnEndThatNobodyWantsIsNotRead has it published without what the execution has become: who watches reads that.
+func TestAnEndThatNobodyWantsIsNotRead(t *testing.T) {
+	t.Parallel()
+	b, ctx := setup(t), t.Context()
+	b.function(t, "f", "node-22")
+	r := b.relay(func(c *Config) { c.Publish = func(context.Context, []*flint.Event) error { return nil } })
+	must(t, b.EnqueueExecution(ctx, &flint.Execution{Project: project, ID: "e", Function: "f", CreatedAt: time.Now()}, &store.QueuedCall{Method: "GET", Path: "/"}))
+	e, c := b.claim(t)
+	e.Status = flint.ExecutionCompleted
+	_, err := b.FinishExecution(ctx, e, store.Ending{Attempt: c.Attempt, Outcome: flint.OutcomeAnswered})
+	must(t, err)
+	r.all(t)
+	var last *flint.Event
+	for len(r.copies) > 0 {
+		events := <-r.copies
+		last = events[len(events)-1]
+	}
+	if last == nil || !strings.HasSuffix(last.Pattern, ".executions.[executionId].update") || len(last.Payload) > 0 {
+		t.Errorf("published at the end %+v", last)
+	}
+}
+
 // burst adds events at once, as many rules would have that were made. It writes only these: the relay is what is tried.
 func (b *bed) burst(t *testing.T, n int) (last int64) {
 	t.Helper()
