@@ -135,9 +135,9 @@ def main(context):
     return context.res.json({"calls": 1 + json.loads(execution["responseBody"])["calls"]})
 `
 
-// TestAFunctionThatCallsTheAPIThatRunsItDoesNotDeadlock has calls wait for calls of the same function.
+// TestAFunctionThatCallsTheAPIThatRunsItDoesNotDeadlock has calls wait for calls of the same function. It is not run beside
+// others: fifty calls in a row take fifty times as long as one, and all of them have the time of one.
 func TestAFunctionThatCallsTheAPIThatRunsItDoesNotDeadlock(t *testing.T) {
-	t.Parallel()
 	n, f := plain(t, "caller", caller, func(f *node.Function) { f.Scopes = []string{"execution.write"} })
 	for _, c := range []struct {
 		name, path string

@@ -36,7 +36,12 @@ type Host struct {
 	mu     sync.Mutex
 	closed bool
 	live   map[string]*Tree
+	ending chan struct{}  // closed by End; nil until the first sandbox
+	watch  sync.WaitGroup // watchMemory, which runs from then to then
 }
+
+// lookEvery is how often sandboxes at their memory limit are looked at.
+const lookEvery = time.Second
 
 // Networks makes the networks that sandboxes have to themselves.
 type Networks interface {
@@ -64,10 +69,31 @@ func (h *Host) register(t *Tree) error {
 		return fmt.Errorf("sandbox id %q is taken", t.Spec.ID)
 	}
 	if h.live == nil {
-		h.live = map[string]*Tree{}
+		h.live, h.ending = map[string]*Tree{}, make(chan struct{})
+		h.watch.Go(h.watchMemory)
 	}
 	h.live[t.Spec.ID] = t
 	return nil
+}
+
+// watchMemory ends sandboxes that thrash, until End.
+func (h *Host) watchMemory() {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-h.ending:
+			return
+		case <-tick.C:
+		}
+		h.mu.Lock()
+		trees := slices.Collect(maps.Values(h.live))
+		h.mu.Unlock()
+		now := time.Now()
+		for _, t := range trees {
+			t.endStarved(now)
+		}
+	}
 }
 
 func (h *Host) unregister(id string) {
@@ -86,7 +112,11 @@ func (h *Host) End() (first bool, err error) {
 	}
 	h.closed = true
 	left := slices.Collect(maps.Values(h.live))
+	if h.ending != nil {
+		close(h.ending)
+	}
 	h.mu.Unlock()
+	h.watch.Wait()
 	var errs []error
 	for _, t := range left {
 		<-t.settled // a start that is under way ends within its deadline

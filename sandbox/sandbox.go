@@ -127,7 +127,7 @@ func (n Network) String() string {
 type Exit struct {
 	Code        int            // exit status, when Signal is 0
 	Signal      syscall.Signal // the signal that ended it
-	OutOfMemory bool           // the kernel killed a process of the tree because the memory limit was reached
+	OutOfMemory bool           // the memory limit was reached: the kernel killed a process of the tree, or the driver a tree that thrashed
 }
 
 // String names the cause as people need it: "exit status 3", "signal SIGKILL (killed)", "out of memory".

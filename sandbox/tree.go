@@ -10,6 +10,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"flint/internal/cgroup"
@@ -44,6 +45,8 @@ type Tree struct {
 	settled chan struct{} // closed when the start has ended
 	done    chan struct{} // closed by wait
 	waited  bool          // wait runs, or has run
+
+	starved atomic.Bool // it was ended because it had no memory left
 
 	exit  Exit // final when done is closed
 	usage Usage
@@ -114,7 +117,7 @@ func (t *Tree) wait() {
 	t.IO.Wait(time.Now().Add(outputTimeout))
 	t.usage = t.measure()
 	t.exit = t.parts.Verdict()
-	t.exit.OutOfMemory = t.Group.OutOfMemory() > 0
+	t.exit.OutOfMemory = t.Group.OutOfMemory() > 0 || t.starved.Load()
 }
 
 // end makes sure that all processes are gone.
@@ -202,6 +205,22 @@ func (t *Tree) Exit() Exit {
 
 // Kill ends the tree.
 func (t *Tree) Kill() { t.First.Kill() }
+
+// endStarved ends a tree that thrashes at its memory limit.
+func (t *Tree) endStarved(now time.Time) {
+	select {
+	case <-t.settled:
+	default:
+		return // what the start sets is not to be read yet
+	}
+	t.mu.Lock()
+	starved := t.waited && !t.closed && t.Group.Thrashing(now)
+	t.mu.Unlock()
+	if starved && t.starved.CompareAndSwap(false, true) {
+		t.Host.Log.Info("a sandbox that thrashed at its memory limit is ended", slog.String("sandbox", t.Spec.ID))
+		t.Kill()
+	}
+}
 
 // Delay implements [Delayer].
 func (t *Tree) Delay() time.Duration { return t.Group.Delay() }

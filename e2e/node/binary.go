@@ -71,7 +71,7 @@ func Root() (string, error) {
 func Main(m *testing.M) int {
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f != nil && f.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
-		_ = f.Value.Set("12") // a number that the flag takes
+		_ = f.Value.Set("8") // a number that the flag takes
 	}
 	defer func() {
 		if program.dir != "" {

@@ -25,6 +25,7 @@ type Group struct {
 	cpu, peak     gauge
 	cpuIn, peakIn string // the directories of their files; empty: nobody counts
 	perMicro      bool   // cpu is in microseconds, not in nanoseconds
+	thrash        thrash
 }
 
 type part struct {
@@ -38,7 +39,7 @@ func (m *Manager) Create(id string, l Limits) (*Group, error) {
 	if id == "" || strings.ContainsAny(id, "/\n\x00") || id[0] == '.' {
 		return nil, fmt.Errorf("control group id %q is not a name", id)
 	}
-	g := &Group{}
+	g := &Group{thrash: thrash{limit: l.Memory}}
 	for _, h := range m.hierarchies {
 		p := part{hierarchy: h, dir: filepath.Join(h.node, id)}
 		if err := os.Mkdir(p.dir, 0o755); err != nil {
@@ -75,11 +76,13 @@ func (g *Group) count(p part) {
 		if g.peak.name = "memory.max_usage_in_bytes"; p.version == 2 {
 			g.peak.name = "memory.peak"
 		}
+		g.thrash.count(p)
 	}
 }
 
 // SetLimits changes the limits of the group.
 func (g *Group) SetLimits(l Limits) error {
+	g.thrash.limit = l.Memory
 	for _, p := range g.parts {
 		if err := p.limit(l, true); err != nil {
 			return err
@@ -293,6 +296,7 @@ func (p part) field(file, key string) int64 {
 func (g *Group) Remove() error {
 	g.cpu.close()
 	g.peak.close()
+	g.thrash.used.close()
 	deadline := time.Now().Add(removeTimeout)
 	var errs []error
 	for _, p := range g.parts {

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"flint/sandbox"
 )
@@ -300,6 +303,46 @@ func (s *suite) bind(t *testing.T) {
 	}
 }
 
+// thrashing has a program take all memory whose own pages are charged to it. The kernel can always throw out one of those,
+// which is needed at once again, and may do that for minutes.
+func (s *suite) thrashing(t *testing.T) {
+	if !s.caps.Memory {
+		t.Skip("this host has no memory limit to offer to this driver")
+	}
+	node, err := exec.LookPath("node")
+	if err != nil {
+		t.Skip("node is not installed: it is a program with many pages")
+	}
+	dir := t.TempDir()
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { //nolint:gosec // the sandbox has a user of its own
+		t.Fatal(err)
+	}
+	uncached(t, node, filepath.Join(dir, "node"))
+	spec := s.spec("exec /program/node -e 'const kept = []; for (;;) kept.push(Buffer.alloc(20e6, 1))'")
+	spec.Mounts = append(spec.Mounts, sandbox.Mount{Source: dir, Target: "/program"})
+	spec.Limits.Memory, spec.Limits.CPUs = 256e6, 0.5
+	if got := s.run(t, spec).exit; !got.OutOfMemory {
+		t.Errorf("a program that takes all memory ended with %+v", got)
+	}
+}
+
+// uncached copies a program and has the kernel forget what it has of the copy in memory.
+func uncached(t *testing.T, from, to string) {
+	t.Helper()
+	b, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE, 0o755) //nolint:gosec // a program
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.Write(b)
+	if err := errors.Join(err, f.Sync(), unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (s *suite) limits(t *testing.T) {
 	t.Run("Memory", func(t *testing.T) {
 		if !s.caps.Memory {
@@ -329,6 +372,7 @@ func (s *suite) limits(t *testing.T) {
 			t.Errorf("a process within its limit ended with %v and %+v", r.exit, r.usage)
 		}
 	})
+	t.Run("Thrashing", func(t *testing.T) { s.thrashing(t) })
 	t.Run("Processes", func(t *testing.T) {
 		if !s.caps.Processes {
 			t.Skip("this host has no process limit to offer to this driver")
