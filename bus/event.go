@@ -146,7 +146,13 @@ func (b *Bus) publish(ctx context.Context, kind string, messages []*nats.Msg) (e
 func (b *Bus) Events(ctx context.Context, f func(*flint.Event)) (stop func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, streamTime)
 	defer cancel()
-	consumer, err := b.js.OrderedConsumer(ctx, eventStream, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverNewPolicy})
+	stream, err := b.js.Stream(ctx, eventStream)
+	if err != nil {
+		return nil, fmt.Errorf("bus: follow events: %w", err)
+	}
+	// By number, not with what is new: a consumer that has to be made anew before its first message would not know of what came.
+	from := stream.CachedInfo().State.LastSeq + 1
+	consumer, err := b.js.OrderedConsumer(ctx, eventStream, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from})
 	if err != nil {
 		return nil, fmt.Errorf("bus: follow events: %w", err)
 	}

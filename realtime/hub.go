@@ -51,7 +51,8 @@ type Hub struct {
 	count    int
 	conns    map[flint.ProjectID]map[*conn]struct{}
 	grown    map[string]*flint.Event // rows that have grown and were not read since
-	bell     pull.Bell               // grown is not empty
+	bell     pull.Bell               // grown is not empty, or there is a first connection
+	followed chan struct{}           // closed while events are followed
 }
 
 // New makes a Hub.
@@ -68,15 +69,20 @@ func New(c Config) *Hub {
 	if c.SendTime <= 0 {
 		c.SendTime = 10 * time.Second
 	}
-	h := &Hub{config: c, metrics: newMetrics(c.Registry), conns: map[flint.ProjectID]map[*conn]struct{}{}, grown: map[string]*flint.Event{}, bell: pull.NewBell()}
+	h := &Hub{config: c, metrics: newMetrics(c.Registry), conns: map[flint.ProjectID]map[*conn]struct{}{}, grown: map[string]*flint.Event{}, bell: pull.NewBell(), followed: make(chan struct{})}
 	c.Bus.OnLive(h.grow)
 	return h
 }
 
-// retryEvery is how often the stream is asked for while the bus is away.
-const retryEvery = 2 * time.Second
+const (
+	// retryEvery is how often the stream is asked for while the bus is away, and how long it is followed for nobody.
+	retryEvery = 2 * time.Second
+	// followTime is how long a client waits for the stream. What comes later it hears of later, or not at all.
+	followTime = 5 * time.Second
+)
 
-// Run delivers events until ctx ends. Then it closes the connections and waits for them.
+// Run delivers events until ctx ends. Then it closes the connections and waits for them. The stream is followed while there
+// are connections: following costs as much as publishing.
 func (h *Hub) Run(ctx context.Context) error {
 	defer h.close()
 	stop := func() {}
@@ -85,11 +91,12 @@ func (h *Hub) Run(ctx context.Context) error {
 	defer retry.Stop()
 	following := false
 	for {
-		if !following {
+		if !following && h.wanted() {
 			end, err := h.config.Bus.Events(ctx, func(e *flint.Event) { h.deliver(ctx, e) })
 			switch {
 			case err == nil:
 				stop, following = end, true
+				h.begin()
 			case ctx.Err() == nil:
 				h.config.Logger.DebugContext(ctx, "events cannot be followed yet", slog.String("err", err.Error()))
 			}
@@ -98,11 +105,54 @@ func (h *Hub) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-retry.C:
+			if following && h.rest() {
+				stop()
+				stop, following = func() {}, false
+			}
 		case <-h.bell:
 			for _, e := range h.takeGrown() {
 				h.deliver(ctx, e)
 			}
 		}
+	}
+}
+
+// wanted reports whether there are connections.
+func (h *Hub) wanted() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.count > 0
+}
+
+// begin lets connections know that events are followed.
+func (h *Hub) begin() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	close(h.followed)
+}
+
+// rest reports whether there are no connections, and if so has the next one wait for begin.
+func (h *Hub) rest() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.count > 0 {
+		return false
+	}
+	h.followed = make(chan struct{})
+	return true
+}
+
+// follow returns when events are followed, or the patience is over.
+func (h *Hub) follow(ctx context.Context) {
+	h.mu.Lock()
+	followed := h.followed
+	h.mu.Unlock()
+	late := time.NewTimer(followTime)
+	defer late.Stop()
+	select {
+	case <-followed:
+	case <-late.C:
+	case <-ctx.Done():
 	}
 }
 
@@ -188,7 +238,9 @@ func (h *Hub) enter() bool {
 		h.metrics.refused.Inc()
 		return false
 	}
-	h.count++
+	if h.count++; h.count == 1 {
+		h.bell.Ring()
+	}
 	h.done.Add(1)
 	h.metrics.connections.Inc()
 	return true
