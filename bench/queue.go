@@ -181,7 +181,7 @@ func (n *node) accept(ctx context.Context, d time.Duration) (float64, error) {
 		}
 		defer c.c.Close()
 		for time.Since(from) < d && ctx.Err() == nil {
-			if _, err := c.post(); err != nil {
+			if err := c.post(); err != nil {
 				return err
 			}
 			made.Add(1)
@@ -207,7 +207,10 @@ func (n *node) enqueueAll(ctx context.Context, count int, pause time.Duration) (
 			if int(i) >= count || !waitUntil(ctx, begin.Add(time.Duration(i)*pause)) {
 				return ctx.Err()
 			}
-			if ids[i], err = c.post(); err != nil {
+			if err := c.post(); err != nil {
+				return err
+			}
+			if ids[i], err = c.accepted(); err != nil {
 				return err
 			}
 		}
@@ -242,23 +245,28 @@ func (n *node) poster(ctx context.Context, body string) (*conn, error) {
 	return c, c.c.SetDeadline(time.Now().Add(10 * time.Minute))
 }
 
-// post enqueues the call and returns its execution.
-func (c *conn) post() (string, error) {
+// post enqueues the call.
+func (c *conn) post() error {
 	if _, err := c.c.Write(c.request); err != nil {
-		return "", err
+		return err
 	}
 	a, err := readAnswer(c.r, c.buf)
 	if err != nil {
-		return "", err
+		return err
 	}
 	c.buf = a.body
 	if a.status != http.StatusAccepted {
-		return "", fmt.Errorf("an asynchronous call was answered with status %d: %.200s", a.status, a.body)
+		return fmt.Errorf("an asynchronous call was answered with status %d: %.200s", a.status, a.body)
 	}
+	return nil
+}
+
+// accepted is the execution of the call that was enqueued last.
+func (c *conn) accepted() (string, error) {
 	var e struct {
 		ID string `json:"$id"`
 	}
-	return e.ID, json.Unmarshal(a.body, &e)
+	return e.ID, json.Unmarshal(c.buf, &e)
 }
 
 // drained waits until no call waits that is due.

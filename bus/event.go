@@ -84,7 +84,7 @@ func wellFormed(pattern string, ids int) bool {
 	return pairs > 0 && pairs <= 8 && pairs == ids && len(parts) <= 2
 }
 
-// PublishEvents puts events on the stream, in their order, and returns when all of them are there. An event that is there
+// PublishEvents puts events on the stream, in their order, and returns when the last of them is there. An event that is there
 // already is not put there again. After an error some may be there and some not: publish all of them again.
 func (b *Bus) PublishEvents(ctx context.Context, events []*flint.Event) error {
 	messages := make([]*nats.Msg, 0, len(events))
@@ -118,26 +118,31 @@ func (b *Bus) publish(ctx context.Context, kind string, messages []*nats.Msg) (e
 		}
 		b.metrics.latency.Observe(time.Since(begin).Seconds())
 	}()
+	if len(messages) == 0 {
+		return nil
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, publishTime, errNoAnswer)
 	defer cancel()
-	futures := make([]jetstream.PubAckFuture, 0, len(messages))
-	for _, msg := range messages {
-		future, err := b.js.PublishMsgAsync(msg)
-		if err != nil {
+	// A stream takes what one connection sends in its order: the last answer says that all before it have been taken, at a
+	// part of the price of an answer for each.
+	last := len(messages) - 1
+	for _, msg := range messages[:last] {
+		if err := b.conn.PublishMsg(msg); err != nil {
 			return fmt.Errorf("bus: publish: %w", err)
 		}
-		futures = append(futures, future)
 	}
-	for _, future := range futures {
-		select {
-		case <-future.Ok():
-		case err := <-future.Err():
-			return fmt.Errorf("bus: publish: %w", err)
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+	future, err := b.js.PublishMsgAsync(messages[last])
+	if err != nil {
+		return fmt.Errorf("bus: publish: %w", err)
 	}
-	return nil
+	select {
+	case <-future.Ok():
+		return nil
+	case err := <-future.Err():
+		return fmt.Errorf("bus: publish: %w", err)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // Events calls f with every event that comes onto the stream from now on, in the order of the stream, one after the

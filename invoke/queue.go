@@ -30,7 +30,9 @@ func (i *Invoker) Enqueue(ctx context.Context, c *Call) (*flint.Execution, error
 	if err := i.config.Store.EnqueueExecution(ctx, e, q); err != nil {
 		return nil, err
 	}
-	i.config.Ring()
+	if time.Until(e.ScheduledAt) <= idlePoll { // what is due later is seen in time by whoever looks
+		i.config.Ring()
+	}
 	return e, nil
 }
 
