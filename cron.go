@@ -231,7 +231,7 @@ func (c *Cron) Next(after time.Time) time.Time {
 		return at
 	}
 	for local.Before(end) {
-		begun, until := local.ZoneBounds()
+		begun, until := zoneBounds(local)
 		offset := offsetOf(local)
 		before := offset // the offset until the clocks were changed
 		if !begun.IsZero() {
@@ -256,6 +256,16 @@ func (c *Cron) Next(after time.Time) time.Time {
 		}
 	}
 	return time.Time{}
+}
+
+// zoneBounds is [time.Time.ZoneBounds] with an end that comes after the time. Where a zone goes by a rule, and no longer by a list
+// of changes, years have 365 days for it: on the last day of a leap year its end is the begin of that day.
+func zoneBounds(t time.Time) (begun, until time.Time) {
+	begun, until = t.ZoneBounds()
+	if !until.IsZero() && !until.After(t) {
+		until = time.Date(t.UTC().Year()+1, time.January, 1, 0, 0, 0, 0, time.UTC).In(t.Location())
+	}
+	return begun, until
 }
 
 // calendar is what clocks and calendars show at a time, as a time in UTC.
