@@ -285,7 +285,7 @@ func TestCronAgainstPlainMatcher(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		at := begin.Add(time.Duration(r.Int64N(int64(20 * 365 * 24 * time.Hour)))) // beyond 2037 zones go by rules
+		at := begin.Add(time.Duration(r.Int64N(int64(20 * 365 * 24 * time.Hour))))     // beyond 2037 zones go by rules
 		if _, change := at.In(zone).ZoneBounds(); !change.IsZero() && r.IntN(2) == 0 { // where it is difficult
 			at = change.Add(time.Duration(r.Int64N(int64(8*time.Hour))) - 5*time.Hour)
 		}
