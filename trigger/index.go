@@ -56,6 +56,12 @@ func (x *index) follow(events []*flint.Event) {
 	}
 }
 
+// some reports whether somebody of a project wants events at all.
+func (x *index) some(ctx context.Context, project flint.ProjectID) (bool, error) {
+	p, err := x.project(ctx, project)
+	return err == nil && len(p.names) > 0, err
+}
+
 // match returns who of a project wants an event with these names, each once, functions first.
 func (x *index) match(ctx context.Context, project flint.ProjectID, names []string) ([]store.Subscriber, error) {
 	p, err := x.project(ctx, project)

@@ -56,6 +56,9 @@ func (r *Relay) plan(ctx context.Context, events []*flint.Event) (*batch, error)
 }
 
 func (r *Relay) planEvent(ctx context.Context, b *batch, e *flint.Event) error {
+	if some, err := r.index.some(ctx, e.Project); err != nil || !some {
+		return err // an event has many names, and most projects have nobody who wants one
+	}
 	names, err := eventNames(e)
 	if err != nil {
 		return err
