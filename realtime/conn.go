@@ -96,9 +96,8 @@ func (c *conn) open(r *http.Request) error {
 		greeting.Subscriptions[strconv.Itoa(slot)] = id
 	}
 	c.mu.Unlock()
-	h.follow(r.Context())                     // whoever is greeted hears of what comes from now on
-	c.push(outMessage{"connected", greeting}) // before events can come
-	if !h.add(c) {
+	h.follow(r.Context())
+	if !h.greet(c, outMessage{"connected", greeting}) {
 		c.end(&failure{goingAway, ""})
 	}
 	return nil

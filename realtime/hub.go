@@ -44,7 +44,7 @@ type Hub struct {
 	metrics   *metrics
 	addresses addresses
 	done      sync.WaitGroup // a connection each
-	order     sync.Mutex     // one delivery after the other, so that what is read later is sent later
+	order     sync.Mutex     // one delivery or greeting after the other, so that what is read later is sent later
 
 	mu       sync.Mutex
 	stopping bool
@@ -254,8 +254,12 @@ func (h *Hub) leave() {
 	h.done.Done()
 }
 
-// add makes a connection known; false when the node stops.
-func (h *Hub) add(c *conn) bool {
+// greet sends a client its first message and makes it known; false when the node stops. Whoever has read that message hears of
+// what comes from then on, and of nothing before it.
+func (h *Hub) greet(c *conn, m outMessage) bool {
+	h.order.Lock()
+	defer h.order.Unlock()
+	c.push(m)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.stopping {
