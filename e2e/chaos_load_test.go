@@ -76,6 +76,9 @@ func (g *generator) run(ctx context.Context, c *chaosNode, b *books) {
 	defer tick.Stop()
 	for {
 		n := c.get(ctx)
+		if n == nil { // it has ended
+			return
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
