@@ -121,9 +121,19 @@ func (m *maker) close() {
 	}
 }
 
+// whole asks the kernel for a list again when it changed while it was told, as it does where other nodes start sandboxes.
+func whole[T any](list func() ([]T, error)) (all []T, err error) {
+	for range 20 {
+		if all, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return all, err
+}
+
 // sweep removes interfaces of the block that an earlier node left and the kernel has not taken away yet.
 func (m *maker) sweep() error {
-	links, err := m.links.LinkList()
+	links, err := whole(m.links.LinkList)
 	if err != nil {
 		return fmt.Errorf("list the interfaces of the host: %w", err)
 	}

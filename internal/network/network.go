@@ -261,7 +261,7 @@ const (
 
 // uplinks returns the interfaces that packets leave and enter the host by, and the least of what the way out carries in one.
 func uplinks(h *netlink.Handle) (names []string, mtu int, err error) {
-	routes, err := h.RouteList(nil, netlink.FAMILY_V4)
+	routes, err := whole(func() ([]netlink.Route, error) { return h.RouteList(nil, netlink.FAMILY_V4) })
 	if err != nil {
 		return nil, 0, fmt.Errorf("list the routes of the host: %w", err)
 	}

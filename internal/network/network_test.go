@@ -355,7 +355,7 @@ func left(t *testing.T, w *world) (found []string) {
 	for n := range tables {
 		found = append(found, fmt.Sprintf("table %d", n))
 	}
-	links, err := netlink.LinkList()
+	links, err := whole(netlink.LinkList)
 	check(t, err)
 	for _, l := range links {
 		if strings.HasPrefix(l.Attrs().Name, namePrefix) {
