@@ -177,7 +177,10 @@ func TestTail(t *testing.T) {
 	t.Cleanup(func() { _ = command.Process.Kill(); _ = command.Wait() })
 	told := make(chan string, 1)
 	go func() {
-		line, _ := bufio.NewReader(out).ReadString('\n')
+		var line string // the last: it may begin to follow in the middle of a call, and then tells of its end first
+		for lines := bufio.NewScanner(out); !strings.Contains(line, `"stream":"errors"`) && lines.Scan(); {
+			line = lines.Text()
+		}
 		told <- line
 	}()
 	calls := make(chan error, 1)
