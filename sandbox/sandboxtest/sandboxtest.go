@@ -299,9 +299,9 @@ func (s *suite) leftovers(t *testing.T) {
 		return left
 	})
 	gone(t, "goroutines", func() (left []string) {
-		// Those that make networks ready for others come and go, on a slow machine later than the first count.
-		if n := runtime.NumGoroutine(); n-routines >= len(ids) {
-			left = append(left, fmt.Sprintf("%d more than before", n-routines))
+		if n := runtime.NumGoroutine(); n > routines {
+			stacks := make([]byte, 1<<20)
+			left = append(left, fmt.Sprintf("%d more than before:\n%s", n-routines, stacks[:runtime.Stack(stacks, true)]))
 		}
 		return left
 	})
