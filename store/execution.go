@@ -50,11 +50,14 @@ func unlines(text string) []string {
 	return strings.Split(strings.Trim(text, "\n"), "\n")
 }
 
+// insertColumns are the columns of a new execution, in the order of executionRecord.
+const insertColumns = `insert into executions (owner, id, created_at, updated_at, deployment, trigger, status, method, path, status_code, duration,
+	scheduled_at, permissions, headers, logs, errors, receipt) values `
+
 // An execution that began before the last namesake of its function was deleted belongs to that one, and is refused like
 // one of no function.
-const insertExecution = `insert into executions (owner, id, created_at, updated_at, deployment, trigger, status, method, path, status_code, duration,
-	scheduled_at, permissions, headers, logs, errors, receipt)
-	values ((select uid from functions where project = $1 and id = $2 and born_at <= $3), $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`
+const insertExecution = insertColumns +
+	`((select uid from functions where project = $1 and id = $2 and born_at <= $3), $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`
 
 func addExecution(ctx context.Context, t *tx, r executionRecord) error {
 	span, at := r.span()

@@ -236,14 +236,13 @@ func (r *records) write(ctx context.Context, number uint64, rows []executionReco
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordEffort)
 	defer cancel()
 	err := r.writer.do(ctx, &job{run: func(ctx context.Context, t *tx) error {
-		for _, row := range rows {
-			err := addExecution(ctx, t, row)
-			if t.trouble != nil {
-				return err
-			}
-			if err != nil && !errors.Is(err, flint.ErrFunctionNotFound) {
+		err := addExecutions(ctx, t, rows, func(row executionRecord, err error) {
+			if !errors.Is(err, flint.ErrFunctionNotFound) {
 				r.log.ErrorContext(ctx, "record of a call refused", slog.String("execution_id", row.id()), slog.String("err", err.Error()))
 			}
+		})
+		if err != nil {
+			return err
 		}
 		return t.exec(ctx, "insert into meta (name, value) values ('records', $1) on conflict (name) do update set value = excluded.value",
 			strconv.FormatUint(number, 10))

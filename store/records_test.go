@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -82,6 +83,64 @@ func TestKeptExecutionOfADeletedFunction(t *testing.T) {
 	must(t, s.CreateFunction(ctx, &flint.Function{Project: "p", ID: "f"}, nil))
 	if got := everyone(t, s.Store); got != nil {
 		t.Errorf("the namesake has executions %v", got)
+	}
+}
+
+// TestRefusedRecordsLeaveTheirNeighboursAlone has a batch of several statements in which some rows cannot be stored.
+func TestRefusedRecordsLeaveTheirNeighboursAlone(t *testing.T) {
+	t.Parallel()
+	s, ctx := setup(t), t.Context()
+	gone := &flint.Function{Project: "p", ID: "gone"}
+	must(t, s.CreateFunction(ctx, gone, nil))
+	namesake := &flint.Function{Project: "p", ID: "namesake"}
+	must(t, s.CreateFunction(ctx, namesake, nil))
+	must(t, s.AppendExecution(ctx, sample("e20", s.f)))
+	must(t, errors.Join(s.DeleteFunction(ctx, "p", "gone"), s.DeleteFunction(ctx, "p", "namesake")))
+	must(t, s.CreateFunction(ctx, namesake, nil))
+
+	var rows []executionRecord
+	var want []string
+	refused := map[int]error{ // by place: at both ends of a statement, within one, and among those that are left over
+		0: flint.ErrFunctionNotFound, 7: flint.ErrFunctionNotFound, 12: flint.ErrFunctionNotFound, 20: nil, 42: flint.ErrFunctionNotFound,
+	}
+	for i := range 5*insertRows + 3 {
+		e := sample(fmt.Sprintf("e%02d", i), s.f)
+		switch i {
+		case 0, 42:
+			e.Function = "gone"
+		case 7, 12:
+			e.Function, e.CreatedAt = "namesake", now().Add(-time.Hour)
+		case 30:
+			e.Function = "namesake" // of the one that is there
+		}
+		if _, no := refused[i]; !no || i == 20 {
+			want = append(want, string(e.ID))
+		}
+		rows = append(rows, newRecord(e))
+	}
+	got := map[int]error{}
+	must(t, s.write(ctx, func(ctx context.Context, tx *tx) error {
+		return addExecutions(ctx, tx, rows, func(r executionRecord, err error) {
+			got[slices.IndexFunc(rows, func(o executionRecord) bool { return o.id() == r.id() })] = err
+		})
+	}))
+	for place, err := range got {
+		if wanted, ok := refused[place]; !ok || wanted != nil && !errors.Is(err, wanted) {
+			t.Errorf("record %d is refused: %v", place, err)
+		}
+	}
+	if len(got) != len(refused) {
+		t.Errorf("%d records are refused, want %d", len(got), len(refused))
+	}
+	var stored []string
+	must(t, s.each(ctx, "select id from executions order by id", nil, func(r scanner) error {
+		var id string
+		err := r.Scan(&id)
+		stored = append(stored, id)
+		return err
+	}))
+	if diff := cmp.Diff(want, stored); diff != "" {
+		t.Errorf("executions (-want +got):\n%s", diff)
 	}
 }
 
