@@ -37,8 +37,12 @@ func parseRequestHead(text string) (requestHead, error) {
 		case "port":
 			head.port = p.int()
 		case "headers":
-			head.headers = make(map[string]string, 24)
-			p.object(func(name string) { head.headers[name] = p.string() })
+			pairs := make([]string, 0, 48) // on the stack
+			p.object(func(name string) { pairs = append(pairs, name, p.string()) })
+			head.headers = make(map[string]string, len(pairs)/2)
+			for i := 0; i < len(pairs); i += 2 {
+				head.headers[pairs[i]] = pairs[i+1]
+			}
 		case "logging":
 			head.logging = p.word() == "true"
 		default:

@@ -28,7 +28,7 @@ type output struct {
 	err      error
 	lateness chan struct{} // capacity 1: see later
 
-	rest atomic.Int32 // answers that yield is left out for
+	rest atomic.Int32 // flushes that yield is left out for
 }
 
 func newOutput(w io.WriteCloser) *output {
@@ -58,12 +58,12 @@ func (o *output) add(f func(b []byte) []byte) {
 // Limits of yield.
 const (
 	slowYield = 5 * time.Millisecond // half of what a goroutine that computes is given
-	yieldRest = 1000                 // answers
+	yieldRest = 1000                 // flushes
 )
 
 // yield lets goroutines run that are ready to, before a flush: with many short requests in flight one write then
-// carries many answers, which saves a third of the processor time of each. Where others compute for long it costs an
-// answer their time slices, so it is left out for the next answers.
+// carries what many log and answer, which saves a third of the processor time of each. Where others compute for long
+// it costs a request their time slices, so it is left out for the next ones.
 func (o *output) yield() {
 	if o.rest.Load() > 0 {
 		o.rest.Add(-1)

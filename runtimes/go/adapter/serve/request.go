@@ -65,7 +65,7 @@ type request struct {
 	noticed bool      // the notice about native output is sent
 }
 
-// serve runs the function and answers. It has its own goroutine, which the server counts until the answer is queued.
+// serve runs the function and answers.
 func (r *request) serve() {
 	head, err := parseRequestHead(r.head)
 	if err != nil {
@@ -130,7 +130,7 @@ func parseQuery(query string) (map[string]string, error) {
 	return first, nil
 }
 
-// log sends log text at once, so that it survives whatever the function does next.
+// log sends log text before it returns, so that it survives whatever the function does next.
 func (r *request) log(stream byte, text string) {
 	if r.silent {
 		return
@@ -143,6 +143,9 @@ func (r *request) log(stream byte, text string) {
 	}
 	r.addLog(stream, text)
 	r.mu.Unlock()
+	if !r.s.alone() {
+		r.s.out.yield()
+	}
 	r.s.out.flush()
 }
 

@@ -3,8 +3,9 @@
 // compiles, links and starts it.
 //
 // The goroutines: the caller of [Main] reads; one flushes for it; two read what the process prints; one runs each
-// request and is counted until its answer is queued. Flint bounds the requests by the concurrency that the adapter
-// names. When the connection ends the process ends, so a function that was abandoned does not outlive it.
+// request, and then waits for another: its stack has grown to what requests need. Flint bounds the requests by the
+// concurrency that the adapter names. When the connection ends the process ends, so a function that was abandoned does
+// not outlive it.
 package serve
 
 import (
@@ -87,6 +88,9 @@ type server struct {
 	handle Handler
 	native *capture // nil: nothing is captured
 
+	work chan *request // for goroutines that have served one
+	over chan struct{} // closed when the connection has ended
+
 	mu       sync.Mutex
 	requests map[uint32]*request // not answered yet
 	newest   *request            // the one that started to run last; the others hang on it
@@ -99,6 +103,8 @@ func newServer(conn io.ReadWriteCloser, handle Handler) *server {
 		in:       bufio.NewReaderSize(conn, readBuffer),
 		out:      newOutput(conn),
 		handle:   handle,
+		work:     make(chan *request),
+		over:     make(chan struct{}),
 		requests: map[uint32]*request{},
 	}
 }
@@ -112,14 +118,13 @@ func (s *server) hello() {
 
 // serve reads until the connection ends, which is no error when either side closes it between two frames.
 func (s *server) serve() error {
-	stop := make(chan struct{})
 	var flusher sync.WaitGroup
 	flusher.Go(func() {
-		s.out.run(stop)
+		s.out.run(s.over)
 	})
 	defer func() {
 		s.out.abort()
-		close(stop)
+		close(s.over)
 		flusher.Wait()
 		s.mu.Lock()
 		left := slices.Collect(maps.Values(s.requests))
@@ -248,7 +253,11 @@ func (s *server) receive(r *request, h header, piece []byte) error {
 	}
 	if h.flags&flagEnd != 0 {
 		r.complete = true
-		go r.serve()
+		select {
+		case s.work <- r:
+		default:
+			go s.run(r)
+		}
 		return nil
 	}
 	if len(piece) > 0 {
@@ -257,6 +266,18 @@ func (s *server) receive(r *request, h header, piece []byte) error {
 		s.out.later()
 	}
 	return nil
+}
+
+// run serves a request and those that come later, until the connection ends.
+func (s *server) run(r *request) {
+	for {
+		r.serve()
+		select {
+		case r = <-s.work:
+		case <-s.over:
+			return
+		}
+	}
 }
 
 // start makes a request the newest of those that run, unless it was cancelled already.
@@ -291,6 +312,13 @@ func (s *server) request(id uint32) *request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.requests[id]
+}
+
+// alone reports whether at most one request is not answered yet.
+func (s *server) alone() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.requests) <= 1
 }
 
 // forget removes a request and queues its end. The last of a draining server closes the connection behind it. It
