@@ -51,20 +51,23 @@ func (s *Store) EnqueueExecution(ctx context.Context, e *flint.Execution, c *Que
 	if e.Status != flint.ExecutionScheduled {
 		e.Status = flint.ExecutionWaiting
 	}
-	row := newRecord(e)
+	q, err := s.newEntry(e, c)
+	if err != nil {
+		return err
+	}
 	claimed := ""
 	if c.IdempotencyKey != "" {
 		claimed = fingerprint(c)
 	}
 	known := e
-	err := s.writer.do(ctx, &job{durable: true, run: func(ctx context.Context, t *tx) (err error) {
+	err = s.writer.do(ctx, &job{durable: true, run: func(ctx context.Context, t *tx) (err error) {
 		known = e
 		if c.IdempotencyKey != "" {
 			if known, err = s.known(ctx, t, e, c.IdempotencyKey, claimed); err != nil || known != e {
 				return err
 			}
 		}
-		return s.enqueue(ctx, t, e, row, c)
+		return s.enqueue(ctx, t, e, q, c)
 	}})
 	if err == nil {
 		*e = *known
@@ -113,12 +116,30 @@ func (s *Store) known(ctx context.Context, t *tx, e *flint.Execution, key, claim
 		values ($1, $2, $3, $4, $5, '', $6, $7)`, uid, key, string(e.ID), claimed, millis(e.CreatedAt), []byte{}, false)
 }
 
-// enqueue adds an execution that waits, with its call, in a transaction of whoever causes it. row is newRecord(e).
-func (s *Store) enqueue(ctx context.Context, t *tx, e *flint.Execution, row executionRecord, c *QueuedCall) error {
+// queueEntry is what the rows of an execution that waits are made of. It is made before its transaction: others wait for that.
+type queueEntry struct {
+	row     executionRecord
+	headers string // of the call
+	jwt     string // its user's, sealed
+	event   string // the payload of the event of its creation
+	told    bool   // that there is one
+}
+
+func (s *Store) newEntry(e *flint.Execution, c *QueuedCall) (*queueEntry, error) {
 	headers, err := json.Marshal(c.Headers)
 	if err != nil {
-		return fmt.Errorf("encode headers: %w", err)
+		return nil, fmt.Errorf("encode headers: %w", err)
 	}
+	q := &queueEntry{row: newRecord(e), headers: string(headers), jwt: s.sealed(c.UserJWT, "call", string(e.ID))}
+	// What the platform itself begins is told of when it ends.
+	if q.told = e.Trigger == flint.TriggerHTTP || e.Status == flint.ExecutionScheduled; q.told {
+		q.event, err = s.payload(e, nil)
+	}
+	return q, err
+}
+
+// enqueue adds an execution that waits, with its call, in a transaction of whoever causes it. q is newEntry(e, c).
+func (s *Store) enqueue(ctx context.Context, t *tx, e *flint.Execution, q *queueEntry, c *QueuedCall) error {
 	due := e.CreatedAt
 	if e.Status == flint.ExecutionScheduled {
 		due = e.ScheduledAt
@@ -127,7 +148,7 @@ func (s *Store) enqueue(ctx context.Context, t *tx, e *flint.Execution, row exec
 	if body == nil {
 		body = []byte{}
 	}
-	if err := addExecution(ctx, t, row); err != nil {
+	if err := addExecution(ctx, t, q.row); err != nil {
 		return err
 	}
 	owner, delivery, err := t.delivery(ctx, e)
@@ -149,14 +170,14 @@ func (s *Store) enqueue(ctx context.Context, t *tx, e *flint.Execution, row exec
 		return err
 	}
 	if err := t.exec(ctx, `insert into call_requests (id, method, path, headers, body, user_id, user_jwt, client_ip, event, hops)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`, string(e.ID), c.Method, c.Path, string(headers), body, c.User,
-		s.sealed(c.UserJWT, "call", string(e.ID)), c.ClientIP, c.Event, c.Hops); err != nil {
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`, string(e.ID), c.Method, c.Path, q.headers, body, c.User,
+		q.jwt, c.ClientIP, c.Event, c.Hops); err != nil {
 		return err
 	}
-	if e.Trigger != flint.TriggerHTTP && e.Status != flint.ExecutionScheduled {
-		return nil // what the platform itself begins is told of when it ends
+	if !q.told {
+		return nil
 	}
-	return s.executionEvent(ctx, t, e, "create")
+	return t.addEvent(ctx, e.Project, q.event, executionEvents+"create", string(e.Function), string(e.ID))
 }
 
 // Why a call is parked.

@@ -117,7 +117,10 @@ func (s *Store) DeadLetterByID(ctx context.Context, project flint.ProjectID, id 
 // RedriveDeadLetter makes a dead letter a new call: e waits with c, and the dead letter is gone, or neither.
 func (s *Store) RedriveDeadLetter(ctx context.Context, id flint.ExecutionID, e *flint.Execution, c *QueuedCall) error {
 	e.Status = flint.ExecutionWaiting
-	row := newRecord(e)
+	q, err := s.newEntry(e, c)
+	if err != nil {
+		return err
+	}
 	return s.writer.do(ctx, &job{durable: true, run: func(ctx context.Context, t *tx) error {
 		n, err := t.deleteDeadLetter(ctx, e.Project, e.Function, id)
 		if err != nil {
@@ -126,7 +129,7 @@ func (s *Store) RedriveDeadLetter(ctx context.Context, id flint.ExecutionID, e *
 		if n == 0 {
 			return flint.ErrDeadLetterNotFound
 		}
-		return s.enqueue(ctx, t, e, row, c)
+		return s.enqueue(ctx, t, e, q, c)
 	}})
 }
 

@@ -17,24 +17,36 @@ type Model func(noun any, vars []*flint.Variable) ([]byte, error)
 // emit records an event in the transaction that caused it. noun is what it happened to; nil: a row that is final and is
 // read when the event is.
 func (s *Store) emit(ctx context.Context, t *tx, project flint.ProjectID, noun any, pattern string, ids ...string) error {
-	payload := ""
-	if noun != nil && s.config.Model != nil {
-		var vars []*flint.Variable
-		if f, ok := noun.(*flint.Function); ok {
-			if err := t.each(ctx, readVariables, []any{string(project), string(f.ID), flint.MaxVariablesInjected}, func(r scanner) error {
-				v, err := s.scanVariable(r)
-				vars = append(vars, v)
-				return err
-			}); err != nil {
-				return err
-			}
+	var vars []*flint.Variable
+	if f, ok := noun.(*flint.Function); ok && s.config.Model != nil {
+		if err := t.each(ctx, readVariables, []any{string(project), string(f.ID), flint.MaxVariablesInjected}, func(r scanner) error {
+			v, err := s.scanVariable(r)
+			vars = append(vars, v)
+			return err
+		}); err != nil {
+			return err
 		}
-		b, err := s.config.Model(noun, vars)
-		if err != nil {
-			return fmt.Errorf("payload of event %s: %w", pattern, err)
-		}
-		payload = string(b)
 	}
+	payload, err := s.payload(noun, vars)
+	if err != nil {
+		return fmt.Errorf("event %s: %w", pattern, err)
+	}
+	return t.addEvent(ctx, project, payload, pattern, ids...)
+}
+
+// payload is what an event carries of a noun; nil: nothing.
+func (s *Store) payload(noun any, vars []*flint.Variable) (string, error) {
+	if noun == nil || s.config.Model == nil {
+		return "", nil
+	}
+	b, err := s.config.Model(noun, vars)
+	if err != nil {
+		return "", fmt.Errorf("payload: %w", err)
+	}
+	return string(b), nil
+}
+
+func (t *tx) addEvent(ctx context.Context, project flint.ProjectID, payload, pattern string, ids ...string) error {
 	t.event = max(t.event+1, time.Now().UnixMicro())
 	t.emitted = true
 	return t.exec(ctx, "insert into events (seq, project, pattern, ids, payload, user_id, hops) values ($1, $2, $3, $4, $5, $6, $7)",
@@ -50,6 +62,8 @@ func (s *Store) deploymentEvent(ctx context.Context, t *tx, d *flint.Deployment,
 	return s.emit(ctx, t, d.Project, d, "functions.[functionId].deployments.[deploymentId]."+action, string(d.Function), string(d.ID))
 }
 
+const executionEvents = "functions.[functionId].executions.[executionId]."
+
 // executionEvent records an event of an execution. The row of one that has ended is not copied.
 func (s *Store) executionEvent(ctx context.Context, t *tx, e *flint.Execution, action string) error {
 	var noun any
@@ -61,7 +75,7 @@ func (s *Store) executionEvent(ctx context.Context, t *tx, e *flint.Execution, a
 	case !e.Status.Final():
 		noun = e
 	}
-	return s.emit(ctx, t, e.Project, noun, "functions.[functionId].executions.[executionId]."+action, string(e.Function), string(e.ID))
+	return s.emit(ctx, t, e.Project, noun, executionEvents+action, string(e.Function), string(e.ID))
 }
 
 func (s *Store) variableEvent(ctx context.Context, t *tx, v *flint.Variable, action string) error {

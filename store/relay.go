@@ -42,12 +42,17 @@ func (s *Store) Cursor(ctx context.Context) (seq int64, err error) {
 // power when it returns nil, or nothing is written. What is for functions and webhooks that are gone is left out. The
 // cursor alone only outlives the process: that events led to nothing can be found out again.
 func (s *Store) Relay(ctx context.Context, f *Effects) error {
-	rows := make([]executionRecord, len(f.Runs))
+	rows := make([]*queueEntry, len(f.Runs))
 	for i, r := range f.Runs {
-		if r.Call != nil {
-			r.Execution.Status = flint.ExecutionWaiting
+		if r.Call == nil {
+			rows[i] = &queueEntry{row: newRecord(r.Execution)}
+			continue
 		}
-		rows[i] = newRecord(r.Execution)
+		r.Execution.Status = flint.ExecutionWaiting
+		var err error
+		if rows[i], err = s.newEntry(r.Execution, r.Call); err != nil {
+			return err
+		}
 	}
 	return s.writer.do(ctx, &job{durable: len(f.Runs)+len(f.Deliveries) > 0, run: func(ctx context.Context, t *tx) error {
 		n, err := t.count(ctx, "update event_cursors set seq = $2 where name = 'relay' and seq = $1", f.After, f.Upto)
@@ -71,15 +76,15 @@ func (s *Store) Relay(ctx context.Context, f *Effects) error {
 	}})
 }
 
-func (s *Store) runOfEvent(ctx context.Context, t *tx, r *EventRun, row executionRecord) error {
-	found, err := t.one(ctx, "select 1 from functions where project = $1 and id = $2 and born_at <= $3", row[:3], ignore)
+func (s *Store) runOfEvent(ctx context.Context, t *tx, r *EventRun, q *queueEntry) error {
+	found, err := t.one(ctx, "select 1 from functions where project = $1 and id = $2 and born_at <= $3", q.row[:3], ignore)
 	if err != nil || !found {
 		return err
 	}
 	if r.Call != nil {
-		return s.enqueue(ctx, t, r.Execution, row, r.Call)
+		return s.enqueue(ctx, t, r.Execution, q, r.Call)
 	}
-	if err := addExecution(ctx, t, row); err != nil {
+	if err := addExecution(ctx, t, q.row); err != nil {
 		return err
 	}
 	t.actor = r.Actor

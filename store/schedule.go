@@ -111,7 +111,7 @@ type ScheduledRun struct {
 	Execution *flint.Execution
 	Call      *QueuedCall
 
-	row executionRecord
+	entry *queueEntry
 }
 
 // Firing is what becomes of a schedule that is due.
@@ -134,7 +134,10 @@ func (s *Store) FireSchedules(ctx context.Context, all []*Firing) error {
 	for _, f := range all {
 		for i := range f.Runs {
 			f.Runs[i].Execution.Status = flint.ExecutionWaiting
-			f.Runs[i].row = newRecord(f.Runs[i].Execution)
+			var err error
+			if f.Runs[i].entry, err = s.newEntry(f.Runs[i].Execution, f.Runs[i].Call); err != nil {
+				return err
+			}
 		}
 	}
 	return s.writer.do(ctx, &job{durable: true, run: func(ctx context.Context, t *tx) error {
@@ -179,7 +182,7 @@ func (s *Store) fire(ctx context.Context, t *tx, f *Firing) error {
 		return err
 	}
 	for _, run := range runs {
-		if err := s.enqueue(ctx, t, run.Execution, run.row, run.Call); err != nil {
+		if err := s.enqueue(ctx, t, run.Execution, run.entry, run.Call); err != nil {
 			return err
 		}
 	}
