@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,12 +36,21 @@ func newHTTP(h http.Handler) *http.Server {
 	}
 }
 
-// newFront makes the server of functions and API: calls of functions take the short way.
+// newFront makes the server of functions and API: calls of functions take the short way, also those over the API.
 func newFront(front *proxy.Proxy, logger *slog.Logger) *http1.Server {
+	takes := func(r *http.Request) bool { return front.Takes(r) || createsExecution(r) }
 	return http1.New(http1.Config{
-		Handler: front, Takes: front.Takes, Rest: newHTTP(front), Logger: logger,
+		Handler: front, Takes: takes, Rest: newHTTP(front), Logger: logger,
 		HeadTimeout: 15 * time.Second, IdleTimeout: 2 * time.Minute, BodyTimeout: time.Minute, SendTimeout: 5 * time.Minute,
 	})
+}
+
+// shortBody is the longest body of a request to the API that takes the short way, where a body has less time.
+const shortBody = 1 << 20
+
+// createsExecution reports whether a request is the one by which the API runs functions.
+func createsExecution(r *http.Request) bool {
+	return r.Method == http.MethodPost && r.ContentLength <= shortBody && strings.HasPrefix(r.URL.Path, "/v1/functions/") && strings.HasSuffix(r.URL.Path, "/executions")
 }
 
 // serveHTTP serves until it is told to stop, then waits for the requests that run.

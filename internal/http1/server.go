@@ -231,13 +231,13 @@ func (c *conn) next() (*http.Request, outcome) {
 			if !ok {
 				return nil, foreign
 			}
-			r.RemoteAddr = c.remote
+			r.RemoteAddr, r.ContentLength = c.remote, length
 			if !c.server.config.Takes(r) {
 				return nil, foreign
 			}
 			c.in = c.in[end:]
 			c.body = body{conn: c, left: length}
-			r.ContentLength, r.Body = length, http.NoBody
+			r.Body = http.NoBody
 			if length > 0 {
 				r.Body = &c.body
 			}
