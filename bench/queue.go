@@ -22,6 +22,7 @@ import (
 	"flint"
 	"flint/bus"
 	"flint/store"
+	"flint/wire"
 )
 
 const (
@@ -37,7 +38,7 @@ type queueRow struct {
 	Queued   int     `json:"queued"`
 	Accepted float64 `json:"accepted"` // by the node, over its API, each durable
 	Raw      float64 `json:"raw"`      // of the same rows, by the same writer without API or node
-	Ratio    float64 `json:"ratio"`
+	Ratio    float64 `json:"ratio"`    // median of those of the rounds
 	Streamed float64 `json:"streamed"` // messages of that size that the stream of events of an embedded bus takes
 	Made     float64 `json:"made"`     // calls that are made when nothing else is to do
 	IdleP50  float64 `json:"idle_p50_us"`
@@ -103,7 +104,7 @@ func filled(rows queueRows) int {
 type pace func(context.Context, time.Duration) (float64, error)
 
 func (r *queueRow) measure(ctx context.Context, n *node, raw, stream pace, o options) error {
-	var accepted, rates, streamed []float64
+	var accepted, rates, ratios, streamed []float64
 	for range o.rounds { // in alternation
 		a, err := n.accept(ctx, o.duration)
 		if err != nil {
@@ -118,9 +119,10 @@ func (r *queueRow) measure(ctx context.Context, n *node, raw, stream pace, o opt
 			return err
 		}
 		accepted, rates, streamed = append(accepted, a), append(rates, own), append(streamed, messages)
+		ratios = append(ratios, ratio(a, own)) // the machine may be quicker in one round than in another
 	}
 	r.Accepted, r.Raw, r.Streamed = median(accepted), median(rates), median(streamed)
-	r.Ratio = ratio(r.Accepted, r.Raw)
+	r.Ratio = median(ratios)
 
 	begin := time.Now()
 	if _, err := n.enqueueAll(ctx, queueBacklog, 0); err != nil {
@@ -166,7 +168,10 @@ func (r *queueRow) measure(ctx context.Context, n *node, raw, stream pace, o opt
 	return nil
 }
 
-const queueFunction = "copy-0"
+const (
+	queueFunction = "copy-0"
+	rawDeployment = "6b0bc3a87422520778ee"
+)
 
 // accept returns how many calls a second the node accepts that are to run tomorrow.
 func (n *node) accept(ctx context.Context, d time.Duration) (float64, error) {
@@ -322,7 +327,7 @@ func rawQueue(ctx context.Context, dir string) (measure pace, closeIt func(), er
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, nil, err
 	}
-	db, err := store.Open(ctx, store.Config{Path: filepath.Join(dir, "flint.db"), Secret: make([]byte, 32)})
+	db, err := store.Open(ctx, store.Config{Path: filepath.Join(dir, "flint.db"), Secret: make([]byte, 32), Model: rawModel()})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -371,13 +376,30 @@ func rawStream(ctx context.Context, dir string) (measure pace, closeIt func(), e
 	}), func() { _ = b.Close() }, nil
 }
 
-// enqueueRaw writes the rows of a call that is to run tomorrow.
+// rawModel has events carry what those of a node carry, without the work of writing it anew.
+func rawModel() store.Model {
+	var once sync.Once
+	var payload []byte
+	var err error
+	return func(noun any, _ []*flint.Variable) ([]byte, error) {
+		e, ok := noun.(*flint.Execution)
+		if !ok {
+			return nil, nil
+		}
+		once.Do(func() { payload, err = json.Marshal(wire.NewExecution(e, true, wire.Format{})) })
+		return payload, err
+	}
+}
+
+// enqueueRaw writes the rows of a call that is to run tomorrow, as accept has them.
 func enqueueRaw(ctx context.Context, db *store.Store) error {
 	at := time.Now()
 	return db.EnqueueExecution(ctx, &flint.Execution{
 		Project: projectID, Function: queueFunction, ID: flint.ExecutionID(flint.NewID()), CreatedAt: at, UpdatedAt: at, Trigger: flint.TriggerSchedule,
-		Status: flint.ExecutionScheduled, ScheduledAt: at.Add(24 * time.Hour), RequestMethod: "POST", RequestPath: "/",
-	}, &store.QueuedCall{Method: "POST", Path: "/", Body: []byte("{}"), Expires: at.Add(48 * time.Hour)})
+		Deployment: rawDeployment,
+		Status:     flint.ExecutionScheduled, ScheduledAt: at.Add(24 * time.Hour), RequestMethod: "POST", RequestPath: "/",
+		RequestHeaders: []flint.Header{{Name: "host", Value: queueFunction + ".functions.localhost"}, {Name: "x-appwrite-client-ip", Value: "127.0.0.1"}},
+	}, &store.QueuedCall{Method: "POST", Path: "/", Body: []byte("{}"), ClientIP: "127.0.0.1", Expires: at.Add(48 * time.Hour)})
 }
 
 // fillQueue adds calls to the database of a stopped node that are to run tomorrow.
@@ -407,7 +429,7 @@ func fillQueue(ctx context.Context, data string, count int) (err error) {
 func (r queueRows) check() error {
 	var missed []error
 	for _, row := range r {
-		missed = append(missed, within(fmt.Sprintf("the raw rate divided by that of accepted calls, with %d queued", row.Queued), ratio(row.Raw, row.Accepted), 1/queueBound, "times"))
+		missed = append(missed, within(fmt.Sprintf("the raw rate divided by that of accepted calls, with %d queued", row.Queued), 1/row.Ratio, 1/queueBound, "times"))
 	}
 	return errors.Join(missed...)
 }
