@@ -23,6 +23,7 @@ import (
 type Config struct {
 	URL      string       // of a cluster, or several separated by commas, with credentials; tls:// encrypts. Empty: the embedded server
 	Dir      string       // of the embedded server
+	Alone    bool         // nobody but callers of Events reads the embedded server's stream of events: what none of them hears is not put there
 	Logger   *slog.Logger // nil: silence
 	Registry prometheus.Registerer
 }
@@ -45,6 +46,7 @@ type Bus struct {
 	done   sync.WaitGroup
 
 	complained atomic.Int64 // when, in unix seconds
+	followers  atomic.Int64 // callers of Events
 
 	mu      sync.Mutex
 	bells   map[string][]pull.Bell

@@ -77,11 +77,11 @@ func execution(seq int64) *flint.Event {
 func TestEventsArriveInOrderAndOnce(t *testing.T) {
 	t.Parallel()
 	_, url := cluster(t, t.TempDir(), -1)
-	for name, c := range map[string]bus.Config{"embedded": {Dir: t.TempDir()}, "cluster": {URL: url}} {
+	for name, c := range map[string]bus.Config{"embedded": {Dir: t.TempDir()}, "alone": {Dir: t.TempDir(), Alone: true}, "cluster": {URL: url, Alone: true}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := open(t, c)
-			if b.Embedded() != (name == "embedded") {
+			if b.Embedded() != (name != "cluster") {
 				t.Errorf("embedded: %v", b.Embedded())
 			}
 			got := make(chan *flint.Event, 1000)
@@ -107,6 +107,45 @@ func TestEventsArriveInOrderAndOnce(t *testing.T) {
 				if diff := cmp.Diff(e, within(t, got)); diff != "" {
 					t.Fatalf("event (-want +got):\n%s", diff)
 				}
+			}
+		})
+	}
+}
+
+// TestWhatNobodyHears: an event that went onto the stream before would not go there a second time.
+func TestWhatNobodyHears(t *testing.T) {
+	t.Parallel()
+	_, url := cluster(t, t.TempDir(), -1)
+	for name, c := range map[string]bus.Config{"shared": {Dir: t.TempDir()}, "alone": {Dir: t.TempDir(), Alone: true}, "cluster": {URL: url, Alone: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := open(t, c)
+			publish := func(seq int64) {
+				t.Helper()
+				if err := b.PublishEvents(t.Context(), []*flint.Event{execution(seq)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for round := range int64(2) { // the second after the first follower has gone
+				unheard, heard := 1+2*round, 2+2*round
+				publish(unheard)
+				got := make(chan *flint.Event, 10)
+				stop, err := b.Events(t.Context(), func(e *flint.Event) { got <- e })
+				if err != nil {
+					t.Fatal(err)
+				}
+				publish(unheard)
+				publish(heard)
+				want := []int64{heard}
+				if name == "alone" {
+					want = []int64{unheard, heard}
+				}
+				for _, seq := range want {
+					if e := within(t, got); e.Seq != seq {
+						t.Errorf("event %d arrives, want %d", e.Seq, seq)
+					}
+				}
+				stop()
 			}
 		})
 	}

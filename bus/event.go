@@ -87,6 +87,9 @@ func wellFormed(pattern string, ids int) bool {
 // PublishEvents puts events on the stream, in their order, and returns when the last of them is there. An event that is there
 // already is not put there again. After an error some may be there and some not: publish all of them again.
 func (b *Bus) PublishEvents(ctx context.Context, events []*flint.Event) error {
+	if b.config.Alone && b.Embedded() && b.followers.Load() == 0 {
+		return nil
+	}
 	messages := make([]*nats.Msg, 0, len(events))
 	for _, e := range events {
 		msg := encode(eventSubject, e)
@@ -149,6 +152,12 @@ func (b *Bus) publish(ctx context.Context, kind string, messages []*nats.Msg) (e
 // other, until the returned function is called, which waits for f. What comes while the cluster is away follows when it is
 // back, as far as the stream still has it.
 func (b *Bus) Events(ctx context.Context, f func(*flint.Event)) (stop func(), err error) {
+	b.followers.Add(1) // before the stream's end is looked at: what is published from then on is there
+	defer func() {
+		if err != nil {
+			b.followers.Add(-1)
+		}
+	}()
 	ctx, cancel := context.WithTimeout(ctx, streamTime)
 	defer cancel()
 	stream, err := b.js.Stream(ctx, eventStream)
@@ -175,5 +184,6 @@ func (b *Bus) Events(ctx context.Context, f func(*flint.Event)) (stop func(), er
 	return func() {
 		following.Stop()
 		<-following.Closed()
+		b.followers.Add(-1)
 	}, nil
 }

@@ -31,7 +31,7 @@ const (
 func BusDir(c config.Config) string { return filepath.Join(c.Data, "bus") }
 
 func openBus(ctx context.Context, c config.Config, logger *slog.Logger, registry prometheus.Registerer) (*bus.Bus, error) {
-	return bus.Open(ctx, bus.Config{URL: string(c.NATS), Dir: BusDir(c), Logger: logger, Registry: registry})
+	return bus.Open(ctx, bus.Config{URL: string(c.NATS), Dir: BusDir(c), Alone: true, Logger: logger, Registry: registry})
 }
 
 // growth tells of builds whose log grows.
