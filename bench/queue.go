@@ -55,7 +55,7 @@ func queue(ctx context.Context, b *bed, o options) (result, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, closeRaw, err := rawQueue(ctx, filepath.Join(b.dir, "queue-raw"))
+	raw, fillRaw, closeRaw, err := rawQueue(ctx, filepath.Join(b.dir, "queue-raw"))
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +72,7 @@ func queue(ctx context.Context, b *bed, o options) (result, error) {
 		}
 		b.say("queue: %d calls waiting", size)
 		n.process.stop()
-		if err := fillQueue(ctx, filepath.Join(b.dir, "queue", "data"), size-filled(rows)); err != nil {
+		if err := errors.Join(fillQueue(ctx, filepath.Join(b.dir, "queue", "data"), size-filled(rows)), fillRaw(ctx, size-filled(rows))); err != nil {
 			return nil, err
 		}
 		if n, err = b.again(ctx, "queue"); err != nil {
@@ -322,22 +322,24 @@ func (n *node) ended(ctx context.Context, id string) (time.Duration, error) {
 	return time.Duration((r.Queue + r.Cold + r.Run) * float64(time.Second)), err
 }
 
-// rawQueue opens a store of its own and returns what measures how many calls a second it takes, without a node.
-func rawQueue(ctx context.Context, dir string) (measure pace, closeIt func(), err error) {
+// rawQueue opens a store of its own and returns what measures how many calls a second it takes, without a node, and what adds a
+// number of them.
+func rawQueue(ctx context.Context, dir string) (measure pace, fill func(context.Context, int) error, closeIt func(), err error) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	db, err := store.Open(ctx, store.Config{Path: filepath.Join(dir, "flint.db"), Secret: make([]byte, 32), Model: rawModel()})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	closeIt = func() { _ = db.Close() }
 	f := &flint.Function{Project: projectID, ID: queueFunction, Name: queueFunction, Runtime: "node-22"}
 	if err := errors.Join(db.CreateProject(ctx, &flint.Project{ID: projectID}), db.CreateFunction(ctx, f, nil)); err != nil {
 		closeIt()
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return often(func(ctx context.Context, _ int64) error { return enqueueRaw(ctx, db) }), closeIt, nil
+	fill = func(ctx context.Context, count int) error { return enqueueMany(ctx, db, count) }
+	return often(func(ctx context.Context, _ int64) error { return enqueueRaw(ctx, db) }), fill, closeIt, nil
 }
 
 // often returns how often in a second something can be done in this process by queueCallers at once. do is told its number.
@@ -413,6 +415,10 @@ func fillQueue(ctx context.Context, data string, count int) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	return enqueueMany(ctx, db, count)
+}
+
+func enqueueMany(ctx context.Context, db *store.Store, count int) error {
 	before := runtime.GOMAXPROCS(runtime.NumCPU())
 	defer runtime.GOMAXPROCS(before)
 	var next atomic.Int64
