@@ -85,7 +85,8 @@ func wellFormed(pattern string, ids int) bool {
 }
 
 // PublishEvents puts events on the stream, in their order, and returns when the last of them is there. An event that is there
-// already is not put there again. After an error some may be there and some not: publish all of them again.
+// already is not put there again. After an error some may be there and some not: publish all of them again. With Config.Alone
+// they are dropped while nobody follows.
 func (b *Bus) PublishEvents(ctx context.Context, events []*flint.Event) error {
 	if b.config.Alone && b.Embedded() && b.followers.Load() == 0 {
 		return nil
