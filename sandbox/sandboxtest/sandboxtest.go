@@ -287,6 +287,7 @@ func (s *suite) leftovers(t *testing.T) {
 		return spec.ID
 	}
 	use() // what the driver keeps for the next is not counted
+	gone(t, "networks that are being made", networksInTheMaking)
 	files, routines := descriptors(t), runtime.NumGoroutine()
 	var ids []string
 	for range 10 {
@@ -300,8 +301,7 @@ func (s *suite) leftovers(t *testing.T) {
 	})
 	gone(t, "goroutines", func() (left []string) {
 		if n := runtime.NumGoroutine(); n > routines {
-			stacks := make([]byte, 1<<20)
-			left = append(left, fmt.Sprintf("%d more than before:\n%s", n-routines, stacks[:runtime.Stack(stacks, true)]))
+			left = append(left, fmt.Sprintf("%d more than before:\n%s", n-routines, stacks()))
 		}
 		return left
 	})
@@ -314,6 +314,23 @@ func (s *suite) leftovers(t *testing.T) {
 			t.Errorf("sandbox %s left %v", id, left)
 		}
 	}
+}
+
+// networksInTheMaking tells whether a driver refills its stock of networks, whose listeners are there before what serves them. With a full
+// stock the goroutine that makes them waits.
+func networksInTheMaking() (left []string) {
+	for routine := range strings.SplitSeq(stacks(), "\n\n") {
+		state, _, _ := strings.Cut(routine, "\n")
+		if strings.Contains(routine, "/network.(*Pool).run(") && !strings.Contains(state, "[select") {
+			left = append(left, routine)
+		}
+	}
+	return left
+}
+
+func stacks() string {
+	b := make([]byte, 1<<20)
+	return string(b[:runtime.Stack(b, true)])
 }
 
 func descriptors(t *testing.T) int {
