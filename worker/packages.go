@@ -29,7 +29,7 @@ type unpacked struct {
 	dir   string
 	bytes int64
 	users int
-	gone  bool // it goes with its last user
+	gone  bool // it goes with its last user, also when it is used again before: by a start that was on its way, as a rule
 	used  time.Time
 	ready chan struct{} // closed when dir is there or err is set
 	err   error
@@ -78,7 +78,7 @@ func (p *packages) use(ctx context.Context, digest string) (dir string, release 
 		p.have[digest] = u
 	}
 	u.users++
-	u.used, u.gone = time.Now(), false
+	u.used = time.Now()
 	p.mu.Unlock()
 	release = sync.OnceFunc(func() {
 		p.mu.Lock()

@@ -10,8 +10,8 @@ import (
 	blobfs "flint/blob/fs"
 )
 
-// TestDiscardedPackages has a package go with its blob: at once when nobody uses it, else after its last user, unless it is
-// used again meanwhile.
+// TestDiscardedPackages has a package go with its blob: at once when nobody uses it, else after its last user, also one who
+// comes later. What is uploaded again is unpacked again.
 func TestDiscardedPackages(t *testing.T) {
 	t.Parallel()
 	blobs, err := blobfs.Open(t.TempDir())
@@ -66,9 +66,14 @@ func TestDiscardedPackages(t *testing.T) {
 
 	dir, release = use()
 	p.discard(digest)
-	_, second = use() // it was uploaded again
+	_, second = use() // a start that was on its way
 	release()
+	is(dir, true)
 	second()
+	is(dir, false)
+
+	dir, release = use() // the blob is here again
+	release()
 	is(dir, true)
 	if len(p.have) != 1 || p.total < 0 {
 		t.Errorf("%d packages, %d bytes", len(p.have), p.total)
