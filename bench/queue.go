@@ -170,7 +170,7 @@ func (r *queueRow) measure(ctx context.Context, n *node, raw, stream pace, o opt
 
 const (
 	queueFunction = "copy-0"
-	rawDeployment = "6b0bc3a87422520778ee"
+	rawDeployment = "6b0bc3a87422520778ee" // as long as a real one
 )
 
 // accept returns how many calls a second the node accepts that are to run tomorrow.

@@ -52,16 +52,20 @@ func addExecutions(ctx context.Context, t *tx, rows []executionRecord, refused f
 		if len(some) == insertRows && in.together(ctx, some) {
 			continue
 		}
+		if t.trouble != nil {
+			return t.trouble
+		}
 		for _, r := range some { // also where one of them is refused: its neighbours are not
-			if t.trouble != nil {
+			err := addExecution(ctx, t, r)
+			if t.trouble != nil { // nothing may be written any more: the transaction may have ended
 				return t.trouble
 			}
-			if err := addExecution(ctx, t, r); err != nil && t.trouble == nil {
+			if err != nil {
 				refused(r, err)
 			}
 		}
 	}
-	return t.trouble
+	return nil
 }
 
 // together adds insertRows records by one statement, and reports whether it did: all of them or none.

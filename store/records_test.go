@@ -144,6 +144,38 @@ func TestRefusedRecordsLeaveTheirNeighboursAlone(t *testing.T) {
 	}
 }
 
+// TestNothingIsAddedAfterTrouble: a full database has ended the transaction, so that what came after would be stored on its own.
+func TestNothingIsAddedAfterTrouble(t *testing.T) {
+	t.Parallel()
+	s, ctx := setup(t), t.Context()
+	var rows []executionRecord
+	for i := range 3 * insertRows {
+		e := sample(fmt.Sprintf("e%02d", i), s.f)
+		switch i {
+		case 0:
+			e.Function = "unknown" // so that the first rows are added one by one
+		case insertRows - 1:
+			e.Logs = strings.Repeat("x", 1<<20) // the last of them is too much
+		}
+		rows = append(rows, newRecord(e))
+	}
+	must(t, s.writer.do(ctx, &job{run: func(ctx context.Context, t *tx) error {
+		_, err := t.conn.ExecContext(ctx, "pragma max_page_count = 200")
+		return err
+	}}))
+	err := s.writer.do(ctx, &job{run: func(ctx context.Context, t *tx) error {
+		return addExecutions(ctx, t, rows, func(executionRecord, error) {})
+	}})
+	if err == nil {
+		t.Fatal("a full database takes all")
+	}
+	stored := 0
+	must(t, s.one(ctx, "select count(*) from executions", nil, func(r scanner) error { return r.Scan(&stored) }))
+	if stored != 0 {
+		t.Errorf("%d executions are stored", stored)
+	}
+}
+
 // TestJournalIsStoredOnce opens what a killed process leaves at different times.
 func TestJournalIsStoredOnce(t *testing.T) {
 	t.Parallel()
