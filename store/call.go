@@ -67,7 +67,7 @@ func (s *Store) EnqueueExecution(ctx context.Context, e *flint.Execution, c *Que
 				return err
 			}
 		}
-		return s.enqueue(ctx, t, e, q, c)
+		return s.enqueue(ctx, t, q)
 	}})
 	if err == nil {
 		*e = *known
@@ -118,6 +118,9 @@ func (s *Store) known(ctx context.Context, t *tx, e *flint.Execution, key, claim
 
 // queueEntry is what the rows of an execution that waits are made of. It is made before its transaction: others wait for that.
 type queueEntry struct {
+	execution *flint.Execution
+	call      *QueuedCall
+
 	row     executionRecord
 	headers string // of the call
 	jwt     string // its user's, sealed
@@ -130,7 +133,7 @@ func (s *Store) newEntry(e *flint.Execution, c *QueuedCall) (*queueEntry, error)
 	if err != nil {
 		return nil, fmt.Errorf("encode headers: %w", err)
 	}
-	q := &queueEntry{row: newRecord(e), headers: string(headers), jwt: s.sealed(c.UserJWT, "call", string(e.ID))}
+	q := &queueEntry{execution: e, call: c, row: newRecord(e), headers: string(headers), jwt: s.sealed(c.UserJWT, "call", string(e.ID))}
 	// What the platform itself begins is told of when it ends.
 	if q.told = e.Trigger == flint.TriggerHTTP || e.Status == flint.ExecutionScheduled; q.told {
 		q.event, err = s.payload(e, nil)
@@ -138,8 +141,9 @@ func (s *Store) newEntry(e *flint.Execution, c *QueuedCall) (*queueEntry, error)
 	return q, err
 }
 
-// enqueue adds an execution that waits, with its call, in a transaction of whoever causes it. q is newEntry(e, c).
-func (s *Store) enqueue(ctx context.Context, t *tx, e *flint.Execution, q *queueEntry, c *QueuedCall) error {
+// enqueue adds an execution that waits, with its call, in a transaction of whoever causes it.
+func (s *Store) enqueue(ctx context.Context, t *tx, q *queueEntry) error {
+	e, c := q.execution, q.call
 	due := e.CreatedAt
 	if e.Status == flint.ExecutionScheduled {
 		due = e.ScheduledAt

@@ -129,7 +129,7 @@ func (s *Store) RedriveDeadLetter(ctx context.Context, id flint.ExecutionID, e *
 		if n == 0 {
 			return flint.ErrDeadLetterNotFound
 		}
-		return s.enqueue(ctx, t, e, q, c)
+		return s.enqueue(ctx, t, q)
 	}})
 }
 

@@ -82,7 +82,7 @@ func (s *Store) runOfEvent(ctx context.Context, t *tx, r *EventRun, q *queueEntr
 		return err
 	}
 	if r.Call != nil {
-		return s.enqueue(ctx, t, r.Execution, q, r.Call)
+		return s.enqueue(ctx, t, q)
 	}
 	if err := addExecution(ctx, t, q.row); err != nil {
 		return err

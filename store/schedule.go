@@ -182,7 +182,7 @@ func (s *Store) fire(ctx context.Context, t *tx, f *Firing) error {
 		return err
 	}
 	for _, run := range runs {
-		if err := s.enqueue(ctx, t, run.Execution, run.entry, run.Call); err != nil {
+		if err := s.enqueue(ctx, t, run.entry); err != nil {
 			return err
 		}
 	}
