@@ -39,21 +39,30 @@ func newIndex(s *store.Store) *index {
 	return &index{store: s, projects: map[flint.ProjectID]*subscriptions{}}
 }
 
-// follow notes what events say of those who subscribe. It comes before match is asked about any of them.
-func (x *index) follow(events []*flint.Event) {
+// follow notes what events say of those who subscribe, and reports whether they say anything. It comes before match is
+// asked about any of them.
+func (x *index) follow(events []*flint.Event) (changed bool) {
 	for _, e := range events {
-		p := x.projects[e.Project]
-		if p == nil || len(e.IDs) == 0 {
+		if len(e.IDs) == 0 {
 			continue
 		}
+		var who subscriber
 		switch {
 		case strings.HasPrefix(e.Pattern, "functions.[functionId].executions."):
+			continue
 		case strings.HasPrefix(e.Pattern, "functions."):
-			p.stale[subscriber{function: flint.FunctionID(e.IDs[0])}] = true
+			who.function = flint.FunctionID(e.IDs[0])
 		case strings.HasPrefix(e.Pattern, "webhooks."):
-			p.stale[subscriber{webhook: flint.WebhookID(e.IDs[0])}] = true
+			who.webhook = flint.WebhookID(e.IDs[0])
+		default:
+			continue
+		}
+		changed = true
+		if p := x.projects[e.Project]; p != nil {
+			p.stale[who] = true
 		}
 	}
+	return changed
 }
 
 // some reports whether somebody of a project wants events at all.

@@ -304,12 +304,36 @@ func TestEventsThatLeadToNothing(t *testing.T) {
 	if at, err := b.Cursor(t.Context()); at != r.cursor || len(b.executions(t, "f")) != 1 || err != nil {
 		t.Errorf("the database has the cursor %d after effects, the relay %d; %v", at, r.cursor, err)
 	}
-	r.savedAt = time.Now().Add(time.Hour)
 	must(t, b.DeleteFunction(t.Context(), project, "f"))
 	r.all(t)
+	r.savedAt = time.Now().Add(time.Hour)
+	b.rule(t.Context(), t, "c")
+	r.all(t)
+	if at, err := b.Cursor(t.Context()); at == r.cursor || err != nil {
+		t.Errorf("the database has the cursor %d of an event that led to nothing; %v", at, err)
+	}
 	r.savedAt = time.Time{}
 	r.leave(t.Context())
 	if at, err := b.Cursor(t.Context()); at != r.cursor || err != nil {
 		t.Errorf("the relay leaves the cursor at %d, it is %d; %v", at, r.cursor, err)
+	}
+}
+
+// TestASubscriptionHearsNothingOfBefore subscribes after an event that nobody wanted, and the relay is killed.
+func TestASubscriptionHearsNothingOfBefore(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	killed := b.relay(nil)
+	killed.all(t)
+	killed.savedAt = time.Now().Add(time.Hour) // just now
+	b.rule(t.Context(), t, "before")
+	killed.all(t)
+	b.function(t, "f", "node-22", "rules.*")
+	must(t, b.CreateWebhook(t.Context(), &flint.Webhook{Project: project, ID: "w", Events: []string{"rules.*"}, Enabled: true}))
+	killed.all(t)
+	b.relay(nil).all(t)
+	heard, _, err := b.Deliveries(t.Context(), project, "w", 10)
+	if runs := len(b.executions(t, "f")); runs != 0 || len(heard) != 0 || err != nil {
+		t.Errorf("%d executions and %d deliveries of an event from before there was a subscription; %v", runs, len(heard), err)
 	}
 }

@@ -3,7 +3,8 @@
 // Invariants:
 //   - Events are relayed in the order of their numbers. What a batch leads to and the place up to which it is relayed are
 //     one transaction that outlives the loss of power: each event has its effects exactly once, whatever crashes.
-//   - Most events lead to nothing: the database is told of those only now and then, and they may be looked at again.
+//   - Most events lead to nothing: the database is told of those only now and then, and they may be looked at again. It is
+//     told at once when subscriptions change, so that a subscription hears nothing of what was before it.
 //   - Whether something wants an event is decided as of the moment in which it is relayed or later, never earlier.
 //   - An event that cannot be relayed is set aside after some tries, with its reason in the log; it does not hold up those
 //     that follow for longer.
@@ -176,7 +177,10 @@ func (r *Relay) step(ctx context.Context) (more bool, err error) {
 
 // relay writes the effects of as many events as go into one transaction.
 func (r *Relay) relay(ctx context.Context, events []*flint.Event) error {
-	r.index.follow(events)
+	every := saveEvery
+	if r.index.follow(events) {
+		every = 0 // looked at again, earlier events would find subscribers that came after them
+	}
 	b, err := r.plan(ctx, events)
 	switch {
 	case len(b.events) > 0 && b.size() > 0:
@@ -185,7 +189,7 @@ func (r *Relay) relay(ctx context.Context, events []*flint.Event) error {
 		}
 	case len(b.events) > 0:
 		r.cursor = b.effects.Upto
-		err = r.save(ctx, saveEvery)
+		err = r.save(ctx, every)
 	}
 	switch {
 	case err == nil:
@@ -226,9 +230,9 @@ func (r *Relay) advance(ctx context.Context, b *batch) {
 	r.watch(ctx, b.events)
 }
 
-// save tells the database how far the relay has come, unless it was told a short while ago.
+// save tells the database how far the relay has come, unless it was told within every; at once for 0.
 func (r *Relay) save(ctx context.Context, every time.Duration) error {
-	if r.cursor <= r.saved || time.Since(r.savedAt) < every {
+	if r.cursor <= r.saved || every > 0 && time.Since(r.savedAt) < every {
 		return nil
 	}
 	err := r.config.Store.Relay(ctx, &store.Effects{After: r.saved, Upto: r.cursor})
