@@ -40,7 +40,7 @@ type filterParser struct{ count int }
 
 func (p *filterParser) parse(text []byte, depth int) (filter, error) {
 	if p.count++; p.count > maxQueries || depth > maxQueryDepth {
-		return filter{}, fmt.Errorf("A subscription takes at most %d queries, %d levels deep.", maxQueries, maxQueryDepth) //nolint:staticcheck // shown as it is
+		return filter{}, fmt.Errorf("A subscription takes at most %d queries, %d levels deep.", maxQueries, maxQueryDepth) //nolint:staticcheck,revive // shown as it is
 	}
 	var in struct {
 		Method    string            `json:"method"`

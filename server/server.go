@@ -235,8 +235,13 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 			{Name: "dead letters", Run: dead.run},
 		},
 		[]runner.Service{
-			{Name: "queued calls", Run: invoker.Work}, {Name: "changes", Run: invoker.Follow}, {Name: "builds", Run: builder.Work}, {Name: "uploads", Run: uploads.Work}, {Name: "domains", Run: rules.Watch},
-			{Name: "triggers", Run: relay.Run}, {Name: "webhooks", Run: deliverer.Run},
+			{Name: "queued calls", Run: invoker.Work},
+			{Name: "changes", Run: invoker.Follow},
+			{Name: "builds", Run: builder.Work},
+			{Name: "uploads", Run: uploads.Work},
+			{Name: "domains", Run: rules.Watch},
+			{Name: "triggers", Run: relay.Run},
+			{Name: "webhooks", Run: deliverer.Run},
 		},
 		[]runner.Service{
 			{Name: "schedules", Run: scheduler.Run},

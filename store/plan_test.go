@@ -393,9 +393,17 @@ func TestPagesOfSearches(t *testing.T) {
 	compare := func(others int) {
 		t.Helper()
 		for _, l := range []flint.List{
-			{}, {Limit: 2}, {Orders: newest}, {Orders: newest, Limit: 2}, {Orders: newest, Limit: 2, Offset: 1}, {Orders: newest, Limit: 2, Offset: 4},
-			{Orders: newest, Limit: 2, Offset: 5}, {Orders: newest, Offset: 3}, {Orders: newest, Limit: 2, Cursor: "f5"},
-			{Orders: newest, Limit: 2, Cursor: "f5", CursorBefore: true}, {Orders: []flint.Order{{Attribute: "name"}}, Limit: 2},
+			{},
+			{Limit: 2},
+			{Orders: newest},
+			{Orders: newest, Limit: 2},
+			{Orders: newest, Limit: 2, Offset: 1},
+			{Orders: newest, Limit: 2, Offset: 4},
+			{Orders: newest, Limit: 2, Offset: 5},
+			{Orders: newest, Offset: 3},
+			{Orders: newest, Limit: 2, Cursor: "f5"},
+			{Orders: newest, Limit: 2, Cursor: "f5", CursorBefore: true},
+			{Orders: []flint.Order{{Attribute: "name"}}, Limit: 2},
 		} {
 			l.Search = "php-8"
 			plain := s.functionLister("p", l)

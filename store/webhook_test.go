@@ -95,8 +95,10 @@ func TestWebhookRows(t *testing.T) {
 	_, err = s.UpdateWebhook(ctx, "p", "w", func(w *flint.Webhook) error { w.Name, w.Secret = "V", "other"; return nil })
 	must(t, err)
 	for _, q := range []flint.Query{
-		{Method: "equal", Attribute: "name", Values: []any{"V"}}, {Method: "contains", Attribute: "events", Values: []any{"users.u.create"}},
-		{Method: "equal", Attribute: "tls", Values: []any{true}}, {Method: "equal", Attribute: "attempts", Values: []any{int64(0)}},
+		{Method: "equal", Attribute: "name", Values: []any{"V"}},
+		{Method: "contains", Attribute: "events", Values: []any{"users.u.create"}},
+		{Method: "equal", Attribute: "tls", Values: []any{true}},
+		{Method: "equal", Attribute: "attempts", Values: []any{int64(0)}},
 		{Method: "equal", Attribute: "authUsername", Values: []any{"me"}},
 	} {
 		found, n, err := s.Webhooks(ctx, "p", flint.List{Filters: []flint.Query{q}})

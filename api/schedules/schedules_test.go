@@ -33,12 +33,18 @@ func TestSchedules(t *testing.T) {
 		{Name: "no deployment", As: apitest.Key, Method: "GET", Path: root + "bare/schedule", Status: 200, Want: `{"state":"inactive","reason":"The function has no active deployment."}`},
 		{Name: "all settings", As: apitest.Key, Method: "PUT", Path: root + "yearly/schedule", Body: map[string]any{"missed": "all", "missedLimit": 3, "missedAge": 600, "overlap": "skip", "jitter": "none"}, Status: 200, Want: `{"schedule":"CRON_TZ=Europe/Berlin 0 0 1 1 *","timezone":"Europe/Berlin","state":"active","reason":"","missed":"all","missedLimit":3,"missedAge":600,"overlap":"skip","jitter":"none",
 			"nextRuns":["` + first + `","*","*","*","*"]}`},
-		{Name: "paused", As: apitest.Key, Method: "PUT", Path: root + "yearly/schedule", Body: map[string]any{"paused": true}, Status: 200,
-			Want: `{"state":"paused","reason":"The schedule is paused.","paused":true,"missed":"default","nextRuns":[]}`},
-		{Name: "what it did", As: apitest.Key, Method: "GET", Path: root + "run/schedule", Status: 200,
-			Want: `{"lastRunExecutionId":"e1","lastRunStatus":"waiting","lastRunTime":"*","runs":1,"skipped":2,"lastSkipTime":"2026-01-01T00:00:00.000+00:00","lastSkipReason":"missed"}`},
-		{Name: "a policy that is none", As: apitest.Key, Method: "PUT", Path: root + "run/schedule", Body: map[string]any{"missed": "some"}, Status: 400, Type: "general_argument_invalid",
-			Message: "Invalid `missed` param: Value must be one of (default, skip, once, all)"},
+		{
+			Name: "paused", As: apitest.Key, Method: "PUT", Path: root + "yearly/schedule", Body: map[string]any{"paused": true}, Status: 200,
+			Want: `{"state":"paused","reason":"The schedule is paused.","paused":true,"missed":"default","nextRuns":[]}`,
+		},
+		{
+			Name: "what it did", As: apitest.Key, Method: "GET", Path: root + "run/schedule", Status: 200,
+			Want: `{"lastRunExecutionId":"e1","lastRunStatus":"waiting","lastRunTime":"*","runs":1,"skipped":2,"lastSkipTime":"2026-01-01T00:00:00.000+00:00","lastSkipReason":"missed"}`,
+		},
+		{
+			Name: "a policy that is none", As: apitest.Key, Method: "PUT", Path: root + "run/schedule", Body: map[string]any{"missed": "some"}, Status: 400, Type: "general_argument_invalid",
+			Message: "Invalid `missed` param: Value must be one of (default, skip, once, all)",
+		},
 		{Name: "no function", As: apitest.Key, Method: "PUT", Path: root + "nope/schedule", Body: map[string]any{}, Status: 404, Type: "function_not_found"},
 		{Name: "guests", As: apitest.Guest, Method: "GET", Path: root + "run/schedule", Status: 401, Type: "general_unauthorized_scope"},
 	})

@@ -155,5 +155,5 @@ func (b *Etc) write(name string, text []byte) error {
 		}
 	}
 	tmp := to + ".new"
-	return errors.Join(os.WriteFile(tmp, text, 0o644), os.Chmod(tmp, 0o644), os.Rename(tmp, to))
+	return errors.Join(os.WriteFile(tmp, text, 0o644), os.Chmod(tmp, 0o644), os.Rename(tmp, to)) //nolint:gosec // the names of files in the host's /etc
 }

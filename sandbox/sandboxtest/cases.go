@@ -314,7 +314,7 @@ func (s *suite) thrashing(t *testing.T) {
 		t.Skip("node is not installed: it is a program with many pages")
 	}
 	dir := t.TempDir()
-	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { //nolint:gosec // the sandbox has a user of its own
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { // the sandbox has a user of its own
 		t.Fatal(err)
 	}
 	uncached(t, node, filepath.Join(dir, "node"))
@@ -333,7 +333,7 @@ func uncached(t *testing.T, from, to string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE, 0o755) //nolint:gosec // a program
+	f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE, 0o755) // a program
 	if err != nil {
 		t.Fatal(err)
 	}
