@@ -52,12 +52,14 @@ bench: ## run the benchmarks; ARGS='-only warm' and the like go to them
 	@bin/flint runtimes install node-22 --data .tools
 	go run ./bench $(ARGS)
 
-soak: ## have a node with the race detector do everything for SOAK (30m), and count what it leaves behind
+soak: ## have a node with the race detector and one without do everything for SOAK (30m), and count what they leave behind
 	@scripts/setup --for test
 	@$(MAKE) --no-print-directory build
 	@bin/flint runtimes install node-22 --data .tools
 	@mkdir -p '$(FLINT_TEST_SEEDS)'
-	CGO_ENABLED=1 FLINT_TEST_SOAK=$(SOAK) go test -race -timeout 0 -count 1 -run '^TestSoak$$' -v ./e2e
+	CGO_ENABLED=1 FLINT_TEST_SOAK=$(SOAK) go test -race -timeout 0 -count 1 -run '^TestSoak$$' -v ./e2e & detector=$$!; \
+	FLINT_TEST_SOAK=$(SOAK) go test -timeout 0 -count 1 -run '^TestSoak$$' -v ./e2e; status=$$?; \
+	wait $$detector && exit $$status
 
 chaos: ## kill, stop and starve nodes under load and balance the books; CHAOS_KILLS=50 CHAOS_STOPS=40 CHAOS_FILLS=10 CHAOS_RATE=200 CHAOS_MINUTES=4320 CHAOS_SEED=n
 	@scripts/setup --for test

@@ -107,3 +107,13 @@ func (i *inside) goroutines(ctx context.Context) (int, error) {
 func (i *inside) heap(ctx context.Context) (int, error) {
 	return i.number(ctx, "/heap?debug=1&gc=1", "# HeapAlloc =")
 }
+
+// memory is what Go has taken of the system and not given back, in bytes: heap, stacks and what they need.
+func (i *inside) memory(ctx context.Context) (int, error) {
+	taken, err := i.number(ctx, "/heap?debug=1", "# Sys =")
+	if err != nil {
+		return 0, err
+	}
+	returned, err := i.number(ctx, "/heap?debug=1", "# HeapReleased =")
+	return taken - returned, err
+}
