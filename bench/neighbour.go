@@ -17,7 +17,7 @@ const (
 	neighbourTimes   = 3  // may the quiet function's p99 be as long as alone
 	neighbourFloor   = 25 * time.Millisecond
 	neighbourRest    = 2 * time.Second
-	neighbourLook    = 200 * time.Millisecond // between two looks at what the other takes
+	neighbourLook    = 200 * time.Millisecond // between two looks at what the other has
 )
 
 // neighbourRow is what one function feels of another. Times are microseconds.
@@ -60,16 +60,17 @@ func (h hostile) harmful(s neighbourStep) error {
 	return nil
 }
 
-// watch notes what is taken below a process until ctx ends.
-func (t *taken) watch(ctx context.Context, pid int) {
-	begun, before := time.Now(), readUsage(pid)
-	for next := begun; waitUntil(ctx, next.Add(neighbourLook)); next = time.Now() {
+// watch notes what there is below a process for a while. It is no quiet neighbour itself: a look at the memory of a hundred
+// processes takes a processor for 20 ms, so that nothing may be measured meanwhile.
+func (t *taken) watch(ctx context.Context, pid int, d time.Duration) {
+	for begun := time.Now(); time.Since(begun) < d; {
 		below := workers(pid)
 		t.Processes = max(t.Processes, len(below))
 		t.Memory = max(t.Memory, shareOf(below))
+		if !waitUntil(ctx, time.Now().Add(neighbourLook)) {
+			return
+		}
 	}
-	used := readUsage(pid).since(before)
-	t.CPUs = (used.workers + used.ended).Seconds() / time.Since(begun).Seconds()
 }
 
 // neighbour calls a quiet function alone and beside functions that take what they can get, in alternation.
@@ -162,18 +163,17 @@ func disturbed(ctx context.Context, n *node, path string, measure func() (neighb
 		})
 	}
 	var step neighbourStep
-	err := ctx.Err()
 	var found taken
-	watched, stop := context.WithCancel(ctx)
-	defer stop()
-	var watch sync.WaitGroup
-	watch.Go(func() { found.watch(watched, n.process.cmd.Process.Pid) })
-	if waitUntil(ctx, time.Now().Add(neighbourRest)) { // it has begun
+	pid := n.process.cmd.Process.Pid
+	begun, before := time.Now(), readUsage(pid)
+	found.watch(ctx, pid, neighbourRest)
+	err := ctx.Err()
+	if err == nil {
 		step, err = measure()
 	}
+	used := readUsage(pid).since(before)
+	found.CPUs = (used.workers + used.ended).Seconds() / time.Since(begun).Seconds()
 	over.Store(true)
-	stop()
-	watch.Wait()
 	wg.Wait()
 	step.Other, step.Ended, step.taken = calls, ended, found
 	return step, errors.Join(err, unanswered)
