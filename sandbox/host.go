@@ -37,11 +37,13 @@ type Host struct {
 	closed bool
 	live   map[string]*Tree
 	ending chan struct{}  // closed by End; nil until the first sandbox
-	watch  sync.WaitGroup // watchMemory, which runs from then to then
+	watch  sync.WaitGroup // look, which runs from then to then
 }
 
-// lookEvery is how often sandboxes at their memory limit are looked at.
-const lookEvery = time.Second
+const (
+	lookEvery  = time.Second            // at sandboxes at their memory limit
+	weighEvery = 100 * time.Millisecond // at those that compute
+)
 
 // Networks makes the networks that sandboxes have to themselves.
 type Networks interface {
@@ -70,28 +72,35 @@ func (h *Host) register(t *Tree) error {
 	}
 	if h.live == nil {
 		h.live, h.ending = map[string]*Tree{}, make(chan struct{})
-		h.watch.Go(h.watchMemory)
+		h.watch.Go(h.look)
 	}
 	h.live[t.Spec.ID] = t
 	return nil
 }
 
-// watchMemory ends sandboxes that thrash, until End.
-func (h *Host) watchMemory() {
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
+// look ends sandboxes that thrash, and has those weigh less that compute without pause, until End.
+func (h *Host) look() {
+	memory, weight := time.NewTicker(lookEvery), time.NewTicker(weighEvery)
+	defer memory.Stop()
+	defer weight.Stop()
 	for {
+		var of func(*Tree)
 		select {
 		case <-h.ending:
 			return
-		case <-tick.C:
+		case <-memory.C:
+			now := time.Now()
+			of = func(t *Tree) { t.endStarved(now) }
+		case <-weight.C:
+			now := time.Now()
+			idle := h.Groups.Idle(now)
+			of = func(t *Tree) { t.weigh(now, idle) }
 		}
 		h.mu.Lock()
 		trees := slices.Collect(maps.Values(h.live))
 		h.mu.Unlock()
-		now := time.Now()
 		for _, t := range trees {
-			t.endStarved(now)
+			of(t)
 		}
 	}
 }

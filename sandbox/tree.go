@@ -222,6 +222,23 @@ func (t *Tree) endStarved(now time.Time) {
 	}
 }
 
+// weigh has a tree that computes without pause weigh less than others.
+func (t *Tree) weigh(now time.Time, idle bool) {
+	select {
+	case <-t.settled:
+	default:
+		return // what the start sets is not to be read yet
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.waited || t.closed {
+		return
+	}
+	if err := t.Group.Weigh(now, idle); err != nil {
+		t.Host.Log.Warn("a sandbox keeps its weight among the processors' users", slog.String("sandbox", t.Spec.ID), slog.String("err", err.Error()))
+	}
+}
+
 // Delay implements [Delayer].
 func (t *Tree) Delay() time.Duration { return t.Group.Delay() }
 

@@ -44,10 +44,15 @@ type Limits struct {
 	CPUs      float64 // processors
 }
 
-// Manager makes groups. It does not change between Open and Close.
+// Manager makes groups. Only what Idle remembers changes between Open and Close.
 type Manager struct {
 	hierarchies []hierarchy
 	missing     map[Controller]string
+
+	all   clock  // of all groups
+	allIn string // the directory of its file; empty: nobody counts
+	asked time.Time
+	used  time.Duration
 }
 
 // hierarchy is one tree of groups and the controllers that are used in it.
@@ -83,6 +88,10 @@ func Open() *Manager {
 		maps.Copy(m.missing, refused)
 		if len(h.controllers) > 0 {
 			m.hierarchies = append(m.hierarchies, h)
+		}
+		if h.has(CPUTime) && m.allIn == "" {
+			m.allIn = h.node
+			m.all.of(h.version)
 		}
 	}
 	return m
@@ -142,6 +151,7 @@ func (m *Manager) Clean() error {
 // Close removes the directories that Open made. Groups that are still there keep theirs.
 func (m *Manager) Close() error {
 	var errs []error
+	m.all.close()
 	for _, h := range m.hierarchies {
 		if h.back != nil {
 			_ = h.back.Close()

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // gauge is a file of the kernel's that is read again and again. It stays open from its first reading until it is closed:
@@ -87,6 +88,22 @@ func (g *gauge) close() {
 		g.state = gaugeNew
 	}
 }
+
+// clock is the gauge of processor time.
+type clock struct {
+	gauge
+	unit time.Duration
+}
+
+// of says in which version's file the time is.
+func (c *clock) of(version int) {
+	c.name, c.unit = "cpuacct.usage", time.Nanosecond
+	if version == 2 {
+		c.name, c.key, c.unit = "cpu.stat", "usage_usec", time.Microsecond
+	}
+}
+
+func (c *clock) duration(dir string) time.Duration { return time.Duration(c.read(dir)) * c.unit }
 
 // field finds the number behind a key at the beginning of a line.
 func field(b []byte, key string) int64 {

@@ -22,10 +22,11 @@ const (
 type Group struct {
 	parts []part
 
-	cpu, peak     gauge
+	cpu           clock
+	peak          gauge
 	cpuIn, peakIn string // the directories of their files; empty: nobody counts
-	perMicro      bool   // cpu is in microseconds, not in nanoseconds
 	thrash        thrash
+	greed         greed
 }
 
 type part struct {
@@ -66,10 +67,8 @@ func (m *Manager) Create(id string, l Limits) (*Group, error) {
 // count notes what the files of a part can tell.
 func (g *Group) count(p part) {
 	if p.has(CPUTime) && g.cpuIn == "" {
-		g.cpuIn, g.perMicro = p.dir, p.version == 2
-		if g.cpu.name = "cpuacct.usage"; g.perMicro {
-			g.cpu.name, g.cpu.key = "cpu.stat", "usage_usec"
-		}
+		g.cpuIn = p.dir
+		g.cpu.of(p.version)
 	}
 	if p.has(Memory) && g.peakIn == "" {
 		g.peakIn = p.dir
@@ -222,11 +221,7 @@ func (g *Group) CPUTime() time.Duration {
 	if g.cpuIn == "" {
 		return 0
 	}
-	n := g.cpu.read(g.cpuIn)
-	if g.perMicro {
-		return time.Duration(n) * time.Microsecond
-	}
-	return time.Duration(n)
+	return g.cpu.duration(g.cpuIn)
 }
 
 // Delay returns how long the group's living threads have waited for a processor while they could have used one; 0 when

@@ -326,6 +326,44 @@ func (s *suite) thrashing(t *testing.T) {
 	}
 }
 
+// weight has a program compute without end: it is to weigh less than others soon.
+func (s *suite) weight(t *testing.T) {
+	spec := s.spec("while :; do :; done")
+	s.start(t, spec)
+	weights := func() (all []string) {
+		for _, name := range []string{"cpu.shares", "cpu.weight"} {
+			for _, below := range []string{"", "*/", "*/*/", "*/*/*/", "*/*/*/*/"} {
+				found, err := filepath.Glob("/sys/fs/cgroup/" + below + "flint/*/" + spec.ID + "/" + name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, file := range found {
+					b, err := os.ReadFile(file)
+					if err != nil {
+						t.Fatal(err)
+					}
+					all = append(all, strings.TrimSpace(string(b)))
+				}
+			}
+		}
+		return all
+	}
+	if len(weights()) == 0 {
+		t.Skip("this driver, or this host, gives a sandbox no weight")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for all := weights(); !slices.Contains(all, "64") && !slices.Contains(all, "6"); all = weights() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("a program that computes without end weighs %v", all)
+		}
+	}
+}
+
 // uncached copies a program and has the kernel forget what it has of the copy in memory.
 func uncached(t *testing.T, from, to string) {
 	t.Helper()
@@ -373,6 +411,7 @@ func (s *suite) limits(t *testing.T) {
 		}
 	})
 	t.Run("Thrashing", func(t *testing.T) { s.thrashing(t) })
+	t.Run("Weight", s.weight)
 	t.Run("Processes", func(t *testing.T) {
 		if !s.caps.Processes {
 			t.Skip("this host has no process limit to offer to this driver")
