@@ -40,15 +40,21 @@ func interpreter(language string, args ...string) func(context.Context, *bed) (s
 
 // hello is the bare start of a compiled language: a program that does nothing.
 func hello(ctx context.Context, b *bed) (string, []string, error) {
-	source, err := sources.ReadFile("testdata/hello/main.go")
+	program, err := b.compile(ctx, "hello")
+	return program, nil, err
+}
+
+// compile builds a program of testdata and returns where it is.
+func (b *bed) compile(ctx context.Context, name string) (program string, err error) {
+	source, err := sources.ReadFile("testdata/" + name + "/main.go")
 	if err != nil {
-		return "", nil, err
+		return "", err
 	}
-	program := filepath.Join(b.dir, "hello")
+	program = filepath.Join(b.dir, name)
 	if err := os.WriteFile(program+".go", source, 0o600); err != nil {
-		return "", nil, err
+		return "", err
 	}
-	return program, nil, b.build(ctx, program+".go", program)
+	return program, b.build(ctx, program+".go", program)
 }
 
 // coldRow is one language: first calls beside bare starts. Times are microseconds.

@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	neighbourRate    = 50 // calls of the quiet function in a second
-	neighbourCallers = 2  // of the other function, each making its next call when the last has ended
-	neighbourTimes   = 3  // may the quiet function's p99 be as long as alone
+	neighbourRate    = 50                    // calls of the quiet function in a second
+	neighbourCallers = 2                     // of the other function, each making its next call when the last has ended
+	neighbourTimes   = 3                     // may the quiet function's p99 be as long as alone
 	neighbourFloor   = 10 * time.Millisecond // whoever waits for a processor that is taken waits for a tick or two, of 4 ms with most kernels
 	neighbourRest    = 2 * time.Second
 	neighbourLook    = 200 * time.Millisecond // between two looks at what the other has

@@ -23,10 +23,15 @@ func replicaPath(i int, path string) string {
 	return "/fn/" + projectID + "/" + replica(i) + path
 }
 
-// replicas starts a node of its own with n deployed functions of testdata/work. One is uploaded and built; the others are
-// written to the stopped node's database as copies of it, which takes seconds and not hours.
+// replicas starts a node of its own with n deployed functions of testdata/work.
 func (b *bed) replicas(ctx context.Context, name string, n int, settings ...string) (*node, error) {
-	t, err := b.toolchain(ctx, "node")
+	return b.replicasOf(ctx, name, "node", "work", n, settings...)
+}
+
+// replicasOf starts a node of its own with n deployed functions of a folder of testdata. One is uploaded and built; the others
+// are written to the stopped node's database as copies of it, which takes seconds and not hours.
+func (b *bed) replicasOf(ctx context.Context, name, language, source string, n int, settings ...string) (*node, error) {
+	t, err := b.toolchain(ctx, language)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +45,7 @@ func (b *bed) replicas(ctx context.Context, name string, n int, settings ...stri
 	}
 	b.processes = append(b.processes, first.process)
 	const template = "template"
-	if err := first.upload(ctx, template, "work", t); err != nil {
+	if err := first.upload(ctx, template, source, t); err != nil {
 		return nil, err
 	}
 	first.process.stop()
