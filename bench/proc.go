@@ -28,9 +28,6 @@ func (u usage) since(before usage) usage {
 	}
 }
 
-// spent is all that the server and what it started have used.
-func (u usage) spent() time.Duration { return u.server + u.workers + u.ended }
-
 // others is what the machine did beside the measured server and the generator; the kernel's own work is part of it.
 func (u usage) others() time.Duration {
 	return max(0, u.machine-u.server-u.workers-u.generator)

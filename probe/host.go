@@ -49,7 +49,7 @@ func openHost(ctx context.Context, dir, token string) (h *host, err error) {
 		return nil, err
 	}
 	for _, n := range namespaceNames() {
-		if h.namespaces[n], err = os.Readlink("/proc/self/ns/" + n); err != nil {
+		if h.namespaces[n], err = os.Readlink("/proc/thread-self/ns/" + n); err != nil { // the main thread may be making the network of a sandbox
 			return nil, fmt.Errorf("namespaces of the host: %w", err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -84,25 +85,37 @@ func (h *Host) look() {
 	defer memory.Stop()
 	defer weight.Stop()
 	for {
-		var of func(*Tree)
 		select {
 		case <-h.ending:
 			return
 		case <-memory.C:
 			now := time.Now()
-			of = func(t *Tree) { t.endStarved(now) }
+			for _, t := range h.trees() {
+				t.endStarved(now)
+			}
 		case <-weight.C:
-			now := time.Now()
-			idle := h.Groups.Idle(now)
-			of = func(t *Tree) { t.weigh(now, idle) }
-		}
-		h.mu.Lock()
-		trees := slices.Collect(maps.Values(h.live))
-		h.mu.Unlock()
-		for _, t := range trees {
-			of(t)
+			h.weigh()
 		}
 	}
+}
+
+// weigh has sandboxes that compute without pause weigh less than others.
+func (h *Host) weigh() {
+	var groups []*cgroup.Group
+	for _, t := range h.trees() {
+		if t.started() {
+			groups = append(groups, t.Group)
+		}
+	}
+	if err := h.Groups.Weigh(time.Now(), runtime.NumCPU(), groups); err != nil {
+		h.Log.Warn("sandboxes keep their weight among those who want processors", slog.String("err", err.Error()))
+	}
+}
+
+func (h *Host) trees() []*Tree {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Collect(maps.Values(h.live))
 }
 
 func (h *Host) unregister(id string) {

@@ -208,13 +208,11 @@ func (t *Tree) Kill() { t.First.Kill() }
 
 // endStarved ends a tree that thrashes at its memory limit.
 func (t *Tree) endStarved(now time.Time) {
-	select {
-	case <-t.settled:
-	default:
-		return // what the start sets is not to be read yet
+	if !t.started() {
+		return
 	}
 	t.mu.Lock()
-	starved := t.waited && !t.closed && t.Group.Thrashing(now)
+	starved := !t.closed && t.Group.Thrashing(now)
 	t.mu.Unlock()
 	if starved && t.starved.CompareAndSwap(false, true) {
 		t.Host.Log.Info("a sandbox that thrashed at its memory limit is ended", slog.String("sandbox", t.Spec.ID))
@@ -222,20 +220,13 @@ func (t *Tree) endStarved(now time.Time) {
 	}
 }
 
-// weigh has a tree that computes without pause weigh less than others.
-func (t *Tree) weigh(now time.Time, idle bool) {
+// started reports whether the start has ended well: what it sets is not to be read before.
+func (t *Tree) started() bool {
 	select {
 	case <-t.settled:
+		return t.waited
 	default:
-		return // what the start sets is not to be read yet
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.waited || t.closed {
-		return
-	}
-	if err := t.Group.Weigh(now, idle); err != nil {
-		t.Host.Log.Warn("a sandbox keeps its weight among the processors' users", slog.String("sandbox", t.Spec.ID), slog.String("err", err.Error()))
+		return false
 	}
 }
 

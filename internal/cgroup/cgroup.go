@@ -44,7 +44,7 @@ type Limits struct {
 	CPUs      float64 // processors
 }
 
-// Manager makes groups. Only what Idle remembers changes between Open and Close.
+// Manager makes groups. Only what Weigh remembers changes between Open and Close.
 type Manager struct {
 	hierarchies []hierarchy
 	missing     map[Controller]string

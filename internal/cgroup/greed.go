@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"errors"
+	"io/fs"
 	"strconv"
 	"time"
 )
@@ -14,8 +15,9 @@ import (
 // anew each time, which Linux (6.18) counts in its favour again and again: beside one that forks without end others that are
 // ready to run have waited for most of a second.
 const (
-	greedyShare = 0.5  // of a processor, and more
-	calmShare   = 0.25 // and less
+	greedyShare = 0.5  // of a processor, and more; of an equal share where all groups that compute get less
+	calmPart    = 0.5  // of that, and less
+	activeShare = 0.05 // of a processor: less is no computing
 	greedyLooks = 2    // in a row until it weighs less
 	calmLooks   = 5    // in a row until it weighs as much as others again
 
@@ -27,19 +29,23 @@ const (
 type greed struct {
 	at    time.Time // zero: it was not looked at lately
 	used  time.Duration
-	looks int // in a row that speak for a change
+	share float64 // of a processor, since the look before; negative: there was none
+	looks int     // in a row that speak for a change
 	low   bool
 }
 
-// look takes a look and reports whether the group is to change from the one weight to the other.
-func (g *greed) look(now time.Time, used time.Duration) (change bool) {
-	passed, spent, first := now.Sub(g.at), used-g.used, g.at.IsZero()
-	g.at, g.used = now, used
-	if first || passed <= 0 {
-		return false
+// look takes a reading.
+func (g *greed) look(now time.Time, used time.Duration) {
+	passed, spent := now.Sub(g.at), used-g.used
+	if g.share = -1; !g.at.IsZero() && passed > 0 {
+		g.share = spent.Seconds() / passed.Seconds()
 	}
-	share := spent.Seconds() / passed.Seconds()
-	if g.low && share > calmShare || !g.low && share < greedyShare {
+	g.at, g.used = now, used
+}
+
+// judge reports whether the group is to change from the one weight to the other. least is the share from which on it is greedy.
+func (g *greed) judge(least float64) (change bool) {
+	if g.share < 0 || g.low && g.share > calmPart*least || !g.low && g.share < least {
 		g.looks = 0
 		return false
 	}
@@ -47,50 +53,62 @@ func (g *greed) look(now time.Time, used time.Duration) (change bool) {
 	return g.low && g.looks >= calmLooks || !g.low && g.looks >= greedyLooks
 }
 
-// Weigh looks at how much the group computes and has it weigh less than others while it is greedy. To be called a few times a
-// second, by one goroutine at a time. idle: all groups together are known to compute less than a greedy one does.
-func (g *Group) Weigh(now time.Time, idle bool) error {
-	if g.cpuIn == "" {
-		return nil
+// Weigh looks at how much groups of the manager compute and has those weigh less than others that are greedy, on a machine
+// with so many processors. To be called a few times a second, by one goroutine at a time, with all groups; those that have been
+// removed meanwhile do no harm.
+func (m *Manager) Weigh(now time.Time, processors int, groups []*Group) error {
+	idle, active := m.idle(now), 0
+	for _, g := range groups {
+		if g.cpuIn == "" || idle && !g.greed.low {
+			g.greed = greed{share: -1}
+			continue
+		}
+		if g.greed.look(now, g.CPUTime()); g.greed.share >= activeShare {
+			active++
+		}
 	}
-	if idle && !g.greed.low {
-		g.greed = greed{}
-		return nil
-	}
-	if !g.greed.look(now, g.CPUTime()) {
-		return nil
-	}
-	g.greed.low, g.greed.looks = !g.greed.low, 0
+	least := greedyShare * min(1, float64(processors)/float64(max(1, active)))
 	var errs []error
-	for _, p := range g.parts {
-		if p.has(CPU) {
-			errs = append(errs, p.weigh(g.greed.low))
+	for _, g := range groups {
+		if g.greed.judge(least) {
+			errs = append(errs, g.weigh(!g.greed.low))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (p part) weigh(low bool) error {
-	file, weight := "cpu.shares", usualShares
-	switch {
-	case p.version == 2 && low:
-		file, weight = "cpu.weight", lowWeight
-	case p.version == 2:
-		file, weight = "cpu.weight", usualWeight
-	case low:
-		weight = lowShares
+// weigh changes the weight.
+func (g *Group) weigh(low bool) error {
+	g.greed.low, g.greed.looks = low, 0
+	var errs []error
+	for _, p := range g.parts {
+		if !p.has(CPU) {
+			continue
+		}
+		file, weight := "cpu.shares", usualShares
+		switch {
+		case p.version == 2 && low:
+			file, weight = "cpu.weight", lowWeight
+		case p.version == 2:
+			file, weight = "cpu.weight", usualWeight
+		case low:
+			weight = lowShares
+		}
+		if err := write(p.dir, file, strconv.Itoa(weight)); !errors.Is(err, fs.ErrNotExist) { // it is gone
+			errs = append(errs, err)
+		}
 	}
-	return write(p.dir, file, strconv.Itoa(weight))
+	return errors.Join(errs...)
 }
 
-// Idle reports whether all groups of the manager together have computed less since it was last asked than one that is greedy.
-// Where nobody counts they have. To be called by one goroutine at a time.
-func (m *Manager) Idle(now time.Time) bool {
+// idle reports whether all groups of the manager together have computed less since it was last asked than would be worth a look.
+// Where nobody counts they have.
+func (m *Manager) idle(now time.Time) bool {
 	if m.allIn == "" {
 		return true
 	}
 	used := m.all.duration(m.allIn)
 	passed, spent := now.Sub(m.asked), used-m.used
 	m.asked, m.used = now, used
-	return spent.Seconds() < greedyShare*passed.Seconds()
+	return spent.Seconds() < greedyShare*calmPart*passed.Seconds()
 }

@@ -61,6 +61,9 @@ func (m *Manager) Create(id string, l Limits) (*Group, error) {
 		}
 		g.count(p)
 	}
+	if g.cpuIn != "" {
+		g.cpu.read(g.cpuIn) // opens the file now: what a group holds does not depend on when it is looked at
+	}
 	return g, nil
 }
 
@@ -289,9 +292,11 @@ func (p part) field(file, key string) int64 {
 // Remove removes the group. The kernel holds on to it for a moment after its last process ended: Remove tries again
 // until it lets go, for a few seconds at most.
 func (g *Group) Remove() error {
-	g.cpu.close()
-	g.peak.close()
-	g.thrash.used.close()
+	defer func() { // whoever reads meanwhile does not open them again: there is nothing left to open
+		g.cpu.close()
+		g.peak.close()
+		g.thrash.used.close()
+	}()
 	deadline := time.Now().Add(removeTimeout)
 	var errs []error
 	for _, p := range g.parts {

@@ -329,7 +329,7 @@ func (s *suite) thrashing(t *testing.T) {
 // weight has a program compute without end: it is to weigh less than others soon.
 func (s *suite) weight(t *testing.T) {
 	spec := s.spec("while :; do :; done")
-	s.start(t, spec)
+	box := s.start(t, spec)
 	weights := func() (all []string) {
 		for _, name := range []string{"cpu.shares", "cpu.weight"} {
 			for _, below := range []string{"", "*/", "*/*/", "*/*/*/", "*/*/*/*/"} {
@@ -359,6 +359,9 @@ func (s *suite) weight(t *testing.T) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
+			if used := box.Usage().CPU; used < deadline/2 {
+				t.Skipf("the machine gave the program %s of %s: others want the processors", used, deadline)
+			}
 			t.Fatalf("a program that computes without end weighs %v", all)
 		}
 	}

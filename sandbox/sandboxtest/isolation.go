@@ -86,7 +86,7 @@ func (s *suite) isolation(t *testing.T) {
 		}
 		spec := s.spec("ls -l /proc/self/ns/net")
 		spec.Network = sandbox.NetworkHost
-		host, err := os.Readlink("/proc/self/ns/net")
+		host, err := os.Readlink("/proc/thread-self/ns/net")
 		if err != nil {
 			t.Fatal(err)
 		}
