@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -236,13 +237,23 @@ func (n *Node) Metric(ctx context.Context, name string) (float64, error) {
 	return sum, scanner.Err()
 }
 
+// Ports that kernels do not give to connections, which would take one between its being found free and the node's start.
+const (
+	firstPort = 10_000
+	lastPort  = 32_000
+	portTries = 100
+)
+
 // freeAddress returns an address of the loopback that nobody listens on.
-func freeAddress(ctx context.Context) (string, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+func freeAddress(ctx context.Context) (addr string, err error) {
+	for range portTries {
+		var l net.Listener
+		l, err = (&net.ListenConfig{}).Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", firstPort+rand.IntN(lastPort-firstPort)))
+		if err == nil {
+			return l.Addr().String(), l.Close()
+		}
 	}
-	return l.Addr().String(), l.Close()
+	return "", err
 }
 
 // lend links what costs minutes to make into a new data directory, when the machine has it already.
