@@ -2,7 +2,6 @@ package cgroup
 
 import (
 	"errors"
-	"io/fs"
 	"strconv"
 	"time"
 )
@@ -94,9 +93,7 @@ func (g *Group) weigh(low bool) error {
 		case low:
 			weight = lowShares
 		}
-		if err := write(p.dir, file, strconv.Itoa(weight)); !errors.Is(err, fs.ErrNotExist) { // it is gone
-			errs = append(errs, err)
-		}
+		errs = append(errs, ifThere(write(p.dir, file, strconv.Itoa(weight))))
 	}
 	return errors.Join(errs...)
 }
