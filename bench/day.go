@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -21,18 +22,19 @@ const (
 
 // dayRow is a synthetic day. Slowdown is how long a call took, divided by how long its function ran.
 type dayRow struct {
-	Functions     int     `json:"functions"`
-	Calls         int     `json:"calls"`
-	Failed        int     `json:"failed"` // also those that were refused
-	Cold          int     `json:"cold"`   // calls that were the first of their worker
-	ColdShare     float64 `json:"cold_share"`
-	Slowdown50    float64 `json:"slowdown_p50"`
-	Slowdown99    float64 `json:"slowdown_p99"`
-	ColdAdded50   float64 `json:"cold_added_p50_us"` // what a cold call took beside its function's time
-	ColdAdded99   float64 `json:"cold_added_p99_us"`
-	MemorySeconds float64 `json:"memory_mb_s"` // the workers' memory (PSS) summed over time
-	UsedSeconds   float64 `json:"function_s"`  // the time that functions ran
-	MostWorkers   float64 `json:"most_mb"`
+	Functions     int         `json:"functions"`
+	Calls         int         `json:"calls"`
+	Failed        int         `json:"failed"` // also those that were refused
+	Why           map[int]int `json:"why"`    // how many of them had which status
+	Cold          int         `json:"cold"`   // calls that were the first of their worker
+	ColdShare     float64     `json:"cold_share"`
+	Slowdown50    float64     `json:"slowdown_p50"`
+	Slowdown99    float64     `json:"slowdown_p99"`
+	ColdAdded50   float64     `json:"cold_added_p50_us"` // what a cold call took beside its function's time
+	ColdAdded99   float64     `json:"cold_added_p99_us"`
+	MemorySeconds float64     `json:"memory_mb_s"` // the workers' memory (PSS) summed over time
+	UsedSeconds   float64     `json:"function_s"`  // the time that functions ran
+	MostWorkers   float64     `json:"most_mb"`
 }
 
 // day plays the trace.
@@ -49,7 +51,7 @@ func day(ctx context.Context, b *bed, o options) (result, error) {
 		shots[i] = shot{c.at, replicaPath(c.function, fmt.Sprintf("/wait?n=%d", c.runs.Milliseconds()))}
 	}
 	b.say("day: %d calls", len(trace))
-	r := &dayRow{Functions: traceFunctions, Calls: len(trace)}
+	r := &dayRow{Functions: traceFunctions, Calls: len(trace), Why: map[int]int{}}
 	outcomes := make([]outcome, len(trace))
 	watched, stop := context.WithCancel(ctx)
 	defer stop()
@@ -81,6 +83,7 @@ func (r *dayRow) sum(trace []invocation, outcomes []outcome) error {
 	for i, o := range outcomes {
 		if failed(o) {
 			r.Failed++
+			r.Why[o.status]++
 			continue
 		}
 		before, err := servedBefore(o)
@@ -111,7 +114,11 @@ func (r *dayRow) check() error {
 }
 
 func (r *dayRow) print(w io.Writer) {
-	fmt.Fprintf(w, "\nDay: %d calls of %d functions, %d failed (bound 0); workers without calls stay %s\n\n", r.Calls, r.Functions, r.Failed, dayKeepAlive)
+	fmt.Fprintf(w, "\nDay: %d calls of %d functions, %d failed (bound 0); workers without calls stay %s\n", r.Calls, r.Functions, r.Failed, dayKeepAlive)
+	for _, status := range slices.Sorted(maps.Keys(r.Why)) {
+		fmt.Fprintf(w, "  %d with status %d\n", r.Why[status], status)
+	}
+	fmt.Fprintln(w)
 	fmt.Fprintln(w, "\tcold share\tslowdown p50\tp99\tcold adds p50 ms\tp99 ms\tmemory-seconds MB·s\tper function-second\tmost MB\t")
 	fmt.Fprintf(w, "found\t%.3f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t%.1f\t%.0f\t\n", r.ColdShare, r.Slowdown50, r.Slowdown99, r.ColdAdded50/1000, r.ColdAdded99/1000,
 		r.MemorySeconds, ratio(r.MemorySeconds, r.UsedSeconds), r.MostWorkers)

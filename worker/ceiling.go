@@ -5,23 +5,22 @@ import (
 	"time"
 )
 
-// ceiling finds out how many calls at once a function can really serve. More than that only makes all of them slower, and
-// with many more they miss their deadlines, and the work on them is lost. It is looked for when calls take much longer
-// than they did with fewer of them: the number is cut, and the cut stays if as many calls end in a second as before. If
-// fewer do, the calls were waiting for something else than processors, and the cut is taken back. Of workers that are short
-// of processors it is known: theirs is cut further, and without waiting until calls are much slower. A flood is let in step by
-// step, so that there is something left to cut. The zero value has seen nothing.
+// ceiling finds out how many calls at once a function can really serve, when its workers are short of processors. More than
+// that only makes all of them slower, and with many more they miss their deadlines, and the work on them is lost. The number
+// is cut, and the cut stays if as many calls end in a second as before; if fewer do, the calls were waiting for something
+// else as well, and the cut is taken back. Calls of workers that have processors to spare are never too many, however long they take.
+// A flood is let in step by step, so that there is something left to cut. The zero value has seen nothing.
 type ceiling struct {
-	limit int // 0: none
-	grown int // calls at once that were fine lately
+	limit int     // 0: none
+	grown int     // calls at once that were fine lately
+	took  float64 // seconds that calls took lately; 0: none has ended
 
-	quickest float64 // seconds: the shortest mean duration so far, growing slowly, so that it follows the function
-	trying   bool    // the last cut is not proven yet
-	settled  bool    // and the calls that are too many have ended
-	before   float64 // the rate before it
-	prior    int     // the limit before it
-	rest     int     // looks until the next cut
-	regret   int     // the rest after the next cut that is taken back
+	trying  bool    // the last cut is not proven yet
+	settled bool    // and the calls that are too many have ended
+	before  float64 // the rate before it
+	prior   int     // the limit before it
+	rest    int     // looks until the next cut
+	regret  int     // the rest after the next cut that is taken back
 }
 
 // flow is what a function's workers did between two looks.
@@ -35,37 +34,28 @@ type flow struct {
 }
 
 const (
-	slowed     = 3.0  // how many times longer calls take when there are too many
+	enough     = 0.5  // seconds that a call may take in workers that are short of processors, because of the others there
 	lost       = 0.75 // a rate below that part of the one before is a loss
-	cutTo      = 4    // a cut goes to this part of what was, at most
-	minCeiling = 8    // calls in each worker
+	minCeiling = 4    // calls in each worker
 	firstFlood = 100  // calls at once of a function of which nothing is known
 	firstRest  = 30   // looks
 	longRest   = 600
-	relax      = 1.05 // by which quickest grows with each look, when it is below what is seen
 )
 
 // look takes note of what happened. It is called about once a second.
 func (c *ceiling) look(f flow) {
-	if f.rate <= 0 {
+	if f.rate > 0 {
+		c.took = f.mean / f.rate // Little's law
+	}
+	crowded := f.hot && f.rate > 0 && c.took > enough
+	if !crowded || c.rest > 0 { // while it rests a cut has shown that they are not too many
 		c.grown = max(f.inFlight, c.grown-c.grown/10)
+	}
+	if f.rate <= 0 {
 		if f.inFlight == 0 {
 			c.open(f)
 		}
 		return
-	}
-	enough, each := patience.Seconds(), minCeiling
-	if f.hot { // more of them would only wait for each other, in a worker where nobody can refuse them
-		enough, each = enough/2, minCeiling/2
-	}
-	took := f.mean / f.rate // Little's law
-	if c.quickest == 0 || took < c.quickest {
-		c.quickest = took
-	} else {
-		c.quickest = min(took, c.quickest*relax, c.quickest+0.02)
-	}
-	if took <= enough || took < slowed*c.quickest && !f.hot || c.rest > 0 { // while it rests a cut has shown that they are not too many
-		c.grown = max(f.inFlight, c.grown-c.grown/10)
 	}
 	if c.trying {
 		c.judge(f)
@@ -74,17 +64,13 @@ func (c *ceiling) look(f flow) {
 	if c.rest > 0 {
 		c.rest--
 	}
-	least := max(each*f.workers, int(math.Ceil(f.rate*enough)))
+	least := max(minCeiling*f.workers, int(math.Ceil(f.rate*enough)))
 	switch {
-	case c.limit > 0 && took < enough/2 || f.inFlight < c.limit/2:
+	case c.limit > 0 && (!f.hot || c.took < enough/2) || f.inFlight < c.limit/2:
 		c.open(f)
-	case took <= enough || c.rest > 0 || f.inFlight <= least || took < slowed*c.quickest && !f.hot:
+	case !crowded || c.rest > 0 || f.inFlight <= least:
 	default:
-		c.prior, c.before = c.limit, f.rate
-		c.limit = max(least, f.inFlight/cutTo)
-		if f.hot {
-			c.limit = least
-		}
+		c.prior, c.before, c.limit = c.limit, f.rate, least
 		c.trying, c.settled = true, false
 	}
 }
@@ -121,7 +107,7 @@ func (c *ceiling) open(f flow) {
 		return
 	}
 	c.limit += c.limit/4 + 1
-	if c.limit > 2*f.inFlight+10*minCeiling*max(1, f.workers) {
+	if c.limit > 2*f.inFlight+20*minCeiling*max(1, f.workers) {
 		c.limit = 0
 	}
 }

@@ -41,21 +41,6 @@ func TestCeiling(t *testing.T) {
 	sleepy := func(inFlight int) float64 { return float64(inFlight) / 5 }   // each call takes five seconds
 	quick := func(inFlight int) float64 { return float64(inFlight) / 0.05 } // each takes 50 ms
 
-	t.Run("calls that compete for processors", func(t *testing.T) {
-		t.Parallel()
-		var c ceiling
-		serve(&c, 5, 30, busy)
-		inFlight, _ := serve(&c, 30, 200, busy)
-		if inFlight > 60 {
-			t.Errorf("%d calls in flight, want about what ends in a second", inFlight)
-		}
-		if _, ended := serve(&c, 30, 200, busy); ended < 0.95*40*30 {
-			t.Errorf("%v calls ended, the function can do 1200", ended)
-		}
-		if serve(&c, 60, 10, busy); c.limit != 0 {
-			t.Errorf("a limit of %d is left", c.limit)
-		}
-	})
 	t.Run("workers that are short of processors", func(t *testing.T) {
 		t.Parallel()
 		var c ceiling
@@ -66,29 +51,45 @@ func TestCeiling(t *testing.T) {
 		if _, ended := play(&c, 10, 30, 200, busy, true); ended < 0.95*30*40 {
 			t.Errorf("%v calls ended", ended)
 		}
+		if play(&c, 10, 60, 10, busy, true); c.limit != 0 {
+			t.Errorf("a limit of %d is left", c.limit)
+		}
 	})
 	t.Run("calls that wait for something else", func(t *testing.T) {
 		t.Parallel()
 		var c ceiling
-		serve(&c, 10, 2, sleepy)
+		serve(&c, 10, 5, quick) // the function has calls of both kinds
 		inFlight, ended := serve(&c, 60, 200, sleepy)
 		if c.limit != 0 || inFlight < 390 || ended < 60*70 {
 			t.Errorf("a limit of %d, %d in flight, %v ended", c.limit, inFlight, ended)
 		}
 	})
+	t.Run("long calls after short ones", func(t *testing.T) {
+		t.Parallel()
+		var c ceiling
+		c.look(flow{rate: 5, mean: 0.5, workers: 1})
+		for range 60 {
+			if c.look(flow{rate: 2, mean: 20, inFlight: 20, workers: 1}); c.most() < firstFlood {
+				t.Fatalf("no more than %d of the calls that only wait are let in at once", c.most())
+			}
+		}
+	})
 	t.Run("a cut that was wrong is taken back", func(t *testing.T) {
 		t.Parallel()
-		c := ceiling{quickest: 0.001} // some calls are quick
-		serve(&c, 60, 200, sleepy)
-		if inFlight, _ := serve(&c, 10, 200, sleepy); c.limit != 0 || inFlight < 390 {
-			t.Errorf("a limit of %d, %d in flight", c.limit, inFlight)
+		var c ceiling
+		play(&c, 10, 90, 200, sleepy, true)
+		if c.regret == 0 || c.limit != 0 {
+			t.Errorf("a limit of %d is left; cuts were taken back: %v", c.limit, c.regret > 0)
+		}
+		if inFlight, _ := play(&c, 10, 10, 200, sleepy, true); inFlight < 390 {
+			t.Errorf("%d calls in flight", inFlight)
 		}
 	})
 	t.Run("a flood", func(t *testing.T) {
 		t.Parallel()
 		var c ceiling
-		serve(&c, 5, 5, busy)
-		if inFlight, _ := serve(&c, 1, 2000, busy); inFlight > firstFlood {
+		play(&c, 10, 5, 5, busy, true)
+		if inFlight, _ := play(&c, 10, 1, 2000, busy, true); inFlight > firstFlood {
 			t.Errorf("%d calls are let in at once", inFlight)
 		}
 		c = ceiling{}

@@ -226,7 +226,7 @@ func (g *group) pressure(now time.Time) pressure {
 		p.standing = now.Sub(q.since)
 	}
 	if p.rate == 0 && p.standing >= burst { // no call has ended yet: they take that long at least
-		p.rate = float64(g.inFlight) / max(p.standing.Seconds(), g.ceiling.quickest)
+		p.rate = float64(g.inFlight) / max(p.standing.Seconds(), g.ceiling.took)
 	}
 	return p
 }
