@@ -168,7 +168,7 @@ func (c *Config) Settings() []Setting {
 		{"function-creations", "FLINT_FUNCTION_CREATIONS", []string{"_APP_FUNCTIONS_CREATION_ABUSE_LIMIT"}, "50", "functions that a project may create in a day; 0: no limit", &c.CreationLimit},
 		{"execution-retention", "FLINT_EXECUTION_RETENTION", []string{"_APP_MAINTENANCE_RETENTION_EXECUTION"}, "336h", "how long executions are kept", &c.Retention},
 		{"execution-limit", "FLINT_EXECUTION_LIMIT", nil, "0", "finished executions that are kept of a function, the newest ones; 0: no limit", &c.ExecutionLimit},
-		{"max-workers", "FLINT_MAX_WORKERS", nil, "64", "workers of all functions on this node; an eighth of them is for calls that functions make", &c.MaxWorkers},
+		{"max-workers", "FLINT_MAX_WORKERS", nil, "0", "workers of all functions on this node; an eighth of them is for calls that functions make; 0: one for each 64 MB of memory that the machine has or the node's control group allows, at least 16", &c.MaxWorkers},
 		{"keep-alive", "FLINT_KEEP_ALIVE", []string{"_APP_FUNCTIONS_INACTIVE_THRESHOLD"}, "5m", "how long a worker without calls stays", &c.KeepAlive},
 		{"call-concurrency", "FLINT_CALL_CONCURRENCY", nil, "64", "queued calls that run at once on this node", &c.CallConcurrency},
 		{"schedule-spread", "FLINT_SCHEDULE_SPREAD", []string{"_APP_FUNCTIONS_SCHEDULE_SPREAD"}, "0", "longest delay of scheduled runs in seconds, so that they do not all begin at once; each function has its own part of it", &c.ScheduleSpread},
@@ -328,6 +328,9 @@ func (s *Setting) set(value string) (err error) {
 	return nil
 }
 
+// maxWorkers is far beyond what a machine can do.
+const maxWorkers = 100_000
+
 var versionPattern = regexp.MustCompile(`^\d{1,4}[.]\d{1,4}[.]\d{1,4}$`)
 
 // check says what does not fit together, and fills in what follows from the rest.
@@ -358,6 +361,9 @@ func (c *Config) check() error {
 	}
 	if c.BootstrapKey != "" && (!strings.HasPrefix(string(c.BootstrapKey), "standard_") || len(c.BootstrapKey) < len("standard_")+16) {
 		return fmt.Errorf("FLINT_BOOTSTRAP_KEY must be standard_ followed by at least 16 characters, for example: standard_$(openssl rand -hex 128)")
+	}
+	if c.MaxWorkers < 0 || c.MaxWorkers > maxWorkers {
+		return fmt.Errorf("--max-workers=%d: 0 to %d are possible", c.MaxWorkers, maxWorkers)
 	}
 	if c.TriggerHops < 1 || c.TriggerHops > 100 {
 		return fmt.Errorf("--trigger-hops=%d: 1 to 100 are possible", c.TriggerHops)

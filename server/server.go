@@ -40,6 +40,8 @@ import (
 	"flint/explain"
 	"flint/feed"
 	"flint/geo"
+	"flint/internal/cgroup"
+	"flint/internal/network"
 	"flint/internal/runner"
 	"flint/invoke"
 	"flint/proxy"
@@ -124,11 +126,15 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	signer := auth.NewSigner(secret)
 	authenticator := auth.New(auth.Config{Project: db.Project, Key: db.KeyBySecret, Signer: signer})
 
+	supply := cgroup.FindSupply()
+	if c.MaxWorkers == 0 {
+		c.MaxWorkers = workersFor(supply.Total(), network.Room(c.NetworkRange))
+	}
 	activity := &feed.Feed{} // of this node
 	pool, err := worker.NewPool(worker.Config{
 		Driver: driver, Network: driver.Functions, Files: files, Blobs: blobs, Logger: logger, Registry: registry,
 		RunDir: filepath.Join(c.Data, "run"), CacheDir: filepath.Join(c.Data, "packages"),
-		MaxWorkers: c.MaxWorkers, KeepAlive: c.KeepAlive, Logged: activity.Log,
+		MaxWorkers: c.MaxWorkers, Free: supply.Free, Least: supply.Total() / leastFree, KeepAlive: c.KeepAlive, Logged: activity.Log,
 	})
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -101,6 +102,9 @@ func (p *Pool) reserve(g *group, depth int) bool {
 
 // reserveSpare takes a place that nobody wants, for a worker that nobody waits for.
 func (p *Pool) reserveSpare() bool {
+	if p.short.Load() {
+		return false
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed || len(p.wants) > 0 || p.reserved >= p.places(0) {
@@ -294,6 +298,47 @@ func (p *Pool) enough(c census) bool {
 		}
 	}
 	return c.going >= n
+}
+
+// yieldMemory looks whether memory is short, and has an eighth of the idle workers go then, those that have been idle for longest.
+// It is called once a second: until then the kernel has what they had, and programs that grow slowly are followed.
+func (p *Pool) yieldMemory() {
+	if p.config.Free == nil {
+		return
+	}
+	free := p.config.Free()
+	p.short.Store(free < p.config.Least)
+	if free >= p.config.Least {
+		return
+	}
+	c := p.census()
+	idle := 0
+	for _, g := range c.groups {
+		idle += g.idleWorkers()
+	}
+	gone := 0
+	for gone < (idle+7)/8 && p.evictIdle(c, nil) {
+		gone++
+	}
+	if gone > 0 {
+		p.config.Logger.Warn("memory is short: idle workers go", slog.Int("workers", gone), slog.Int64("free", free), slog.Int64("least", p.config.Least))
+	}
+}
+
+// idleWorkers is how many workers have no calls and need not be kept.
+func (g *group) idleWorkers() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := 0
+	for _, w := range g.workers {
+		if w.inFlight == 0 && w.open() {
+			n++
+		}
+	}
+	if !g.replaced {
+		n = min(n, g.usable()-g.scaling.MinWarm)
+	}
+	return max(0, n)
 }
 
 // evictIdle drains an idle worker of another group, if there is one that need not be kept.

@@ -41,6 +41,10 @@ type Config struct {
 	// Logged is told what a call logs, while it runs. It must not block, and must not keep the text. nil: nobody asks
 	Logged func(e *flint.Execution, isError bool, text []byte)
 
+	// Free returns how many bytes of memory can be had. When they are fewer than Least, idle workers go. nil: nobody knows
+	Free  func() int64
+	Least int64
+
 	CacheBytes   int64         // bound of CacheDir [10 GiB]
 	MaxWorkers   int           // on this node [64]
 	MaxSerial    int           // of one function, for languages that serve one call at a time [4 per processor]
@@ -107,6 +111,7 @@ type Pool struct {
 
 	queued  atomic.Int64 // calls that wait for a worker
 	wanting atomic.Int64 // how many are in wants
+	short   atomic.Bool  // of memory
 }
 
 // NewPool makes a pool and takes over its directories from an earlier run.
@@ -220,6 +225,7 @@ func (p *Pool) Run(ctx context.Context) error {
 		select {
 		case now := <-tick.C:
 			p.reap(now)
+			p.yieldMemory()
 			p.stems.trim()
 			for _, g := range p.snapshot() {
 				g.watchLoad(now, cpus)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -153,6 +154,32 @@ func TestAFullNodeIsSaidSoon(t *testing.T) {
 		if err := <-busy; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+func TestIdleWorkersGiveTheirMemory(t *testing.T) {
+	t.Parallel()
+	var free atomic.Int64
+	free.Store(100)
+	b := setup(t, 1, func(c *worker.Config) { c.Free, c.Least, c.MaxWorkers = free.Load, 10, 20 })
+	run(t, b)
+	kept := b.of("p", "kept", flint.Scaling{MinWarm: 1})
+	for _, target := range []*worker.Target{kept, b.of("p", "f", flint.Scaling{}), b.of("q", "g", flint.Scaling{})} {
+		if _, _, err := b.get(t.Context(), target, "/", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	busy := keep(t, b, b.of("q", "busy", flint.Scaling{}), 1)
+	waitFor(t, "all to have a worker", func() bool { return liveLoaded(b) == 4 && b.pool.InFlight() == 1 })
+	free.Store(9)
+	waitFor(t, "the idle ones to go", func() bool { return liveLoaded(b) == 2 })
+	loads := b.adapter.loads.Load()
+	if _, _, err := b.get(t.Context(), kept, "/", nil); err != nil || b.adapter.loads.Load() != loads {
+		t.Errorf("the worker that is to be kept has gone, or: %v", err)
+	}
+	b.adapter.letGo()
+	if err := <-busy; err != nil {
+		t.Error(err)
 	}
 }
 

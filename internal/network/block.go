@@ -66,6 +66,15 @@ func (b block) hosts(c Class) []int {
 	return all
 }
 
+// Room returns how many networks of functions a node has addresses for, whose range this is; 0 when it is none.
+func Room(of netip.Prefix) int {
+	all, err := blocks(of)
+	if err != nil {
+		return 0
+	}
+	return len(all[0].hosts(Internet))
+}
+
 // name begins the names of the block's interfaces on the host, and is the name of its table of rules.
 func (b block) name() string { return fmt.Sprintf("%s%d", namePrefix, b.number) }
 

@@ -1,0 +1,22 @@
+package server
+
+// How many workers a node has whose settings do not say it.
+const (
+	workerMemory = 64 << 20 // bytes that a worker of an ordinary function has, with some room
+	fewWorkers   = 16
+	mostWorkers  = 1000
+	leastFree    = 10 // idle workers go when less than this part of the memory is free
+)
+
+// workersFor returns how many workers there may be in so many bytes of memory, with addresses for so many networks, some of
+// which stems and workers that are on their way out have. Zero is not known.
+func workersFor(memory int64, addresses int) int {
+	n := mostWorkers
+	if memory > 0 {
+		n = int(min(memory/workerMemory, mostWorkers))
+	}
+	if addresses > 0 {
+		n = min(n, addresses*3/4)
+	}
+	return max(n, fewWorkers)
+}
