@@ -35,6 +35,9 @@ type dayRow struct {
 	MemorySeconds float64     `json:"memory_mb_s"` // the workers' memory (PSS) summed over time
 	UsedSeconds   float64     `json:"function_s"`  // the time that functions ran
 	MostWorkers   float64     `json:"most_mb"`
+
+	WorkerMemory float64     `json:"worker_mb"` // of one, or of a stem, at the end
+	Policies     []policyRow `json:"policies"`
 }
 
 // day plays the trace.
@@ -69,7 +72,11 @@ func day(ctx context.Context, b *bed, o options) (result, error) {
 // watch sums the memory of the workers over time.
 func (r *dayRow) watch(ctx context.Context, server int) {
 	for last := time.Now(); waitUntil(ctx, last.Add(dayLook)); {
-		mb := shareOf(workers(server))
+		found := workers(server)
+		mb := shareOf(found)
+		if n := leaves(found); n > 0 {
+			r.WorkerMemory = mb / float64(n)
+		}
 		now := time.Now()
 		r.MemorySeconds += mb * now.Sub(last).Seconds()
 		r.MostWorkers = max(r.MostWorkers, mb)
@@ -105,6 +112,7 @@ func (r *dayRow) sum(trace []invocation, outcomes []outcome) error {
 	r.ColdShare = ratio(float64(r.Cold), float64(r.Calls))
 	r.Slowdown50, r.Slowdown99 = slowdowns[(len(slowdowns)-1)/2], slowdowns[len(slowdowns)*99/100]
 	r.ColdAdded50, r.ColdAdded99 = micros(quantile(added, 0.5)), micros(quantile(added, 0.99))
+	r.Policies = replay(quantile(added, 0.5), r.WorkerMemory)
 	return nil
 }
 
@@ -123,4 +131,5 @@ func (r *dayRow) print(w io.Writer) {
 	fmt.Fprintf(w, "found\t%.3f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t%.1f\t%.0f\t\n", r.ColdShare, r.Slowdown50, r.Slowdown99, r.ColdAdded50/1000, r.ColdAdded99/1000,
 		r.MemorySeconds, ratio(r.MemorySeconds, r.UsedSeconds), r.MostWorkers)
 	fmt.Fprintf(w, "bound\t%.3f\t%.2f\t%.2f\t\t\t\t\t\t\n", dayCold, dayMedian, dayTail)
+	printPolicies(w, r.Policies, time.Duration(r.ColdAdded50)*time.Microsecond, r.WorkerMemory)
 }

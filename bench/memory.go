@@ -40,6 +40,22 @@ func workers(server int) []int {
 	return found
 }
 
+// leaves is how many of some processes have no children: each sandbox has one at least.
+func leaves(pids []int) int {
+	_, parents := readProcesses()
+	above := map[int]bool{}
+	for _, parent := range parents {
+		above[parent] = true
+	}
+	n := 0
+	for _, pid := range pids {
+		if !above[pid] {
+			n++
+		}
+	}
+	return n
+}
+
 // shareOf is the memory of processes together, in MB. One that has ended meanwhile has none.
 func shareOf(pids []int) float64 {
 	sum := 0.0

@@ -36,33 +36,42 @@ type invocation struct {
 func makeTrace(seed uint64, d time.Duration) []invocation {
 	r := rand.New(rand.NewPCG(seed, 1))
 	rates := traceRates(r)
+	sum := 0.0
+	for _, rate := range rates {
+		sum += rate
+	}
+	for i := range rates {
+		rates[i] *= traceRate / sum
+	}
 	var all []invocation
 	for f, rate := range rates {
-		median := math.Exp(durationMean + durationDeviation*r.NormFloat64())
-		for _, at := range arrivals(r, rate, d.Seconds()) {
-			seconds := median * math.Exp(callDeviation*r.NormFloat64())
-			runs := min(max(time.Duration(min(seconds, 3600)*float64(time.Second)), shortest), longest)
-			all = append(all, invocation{time.Duration(at * float64(time.Second)), f, runs.Round(time.Millisecond)})
-		}
+		all = append(all, callsOf(r, f, rate, d)...)
 	}
 	slices.SortStableFunc(all, func(a, b invocation) int { return int(a.at - b.at) })
 	return all
 }
 
-// traceRates returns how often each function is called in a second, very unequally.
+// callsOf returns the calls of a function that is called so many times a second on average.
+func callsOf(r *rand.Rand, f int, rate float64, d time.Duration) []invocation {
+	var all []invocation
+	median := math.Exp(durationMean + durationDeviation*r.NormFloat64())
+	for _, at := range arrivals(r, rate, d.Seconds()) {
+		seconds := median * math.Exp(callDeviation*r.NormFloat64())
+		runs := min(max(time.Duration(min(seconds, 3600)*float64(time.Second)), shortest), longest)
+		all = append(all, invocation{time.Duration(at * float64(time.Second)), f, runs.Round(time.Millisecond)})
+	}
+	return all
+}
+
+// traceRates returns how often each function is called in a second of a day that lasts a day, very unequally.
 func traceRates(r *rand.Rand) []float64 {
 	rates := make([]float64, traceFunctions)
-	sum := 0.0
 	for i := range rates {
 		power := math.Inf(1)
 		for math.Abs(power-rateMean) > rateWidest {
 			power = rateMean + rateDeviation*r.NormFloat64()
 		}
-		rates[i] = math.Pow(10, power)
-		sum += rates[i]
-	}
-	for i := range rates {
-		rates[i] *= traceRate / sum
+		rates[i] = math.Pow(10, power) / (24 * time.Hour).Seconds()
 	}
 	return rates
 }

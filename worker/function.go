@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"flint"
+	"flint/worker/keepalive"
 )
 
 // function is what the pool knows of one function, across its targets. Its lock comes before those of its groups, and
 // theirs before the pool's.
 type function struct {
-	arrivals arrivals
+	history keepalive.History
 
 	mu      sync.Mutex
 	groups  []*group
@@ -240,7 +241,7 @@ func (p *Pool) reap(now time.Time) {
 		if f.current != nil && !slices.Contains(f.groups, f.current) {
 			f.current = nil
 		}
-		if len(f.groups) == 0 && (!f.arrivals.learned() || len(functions) > maxFunctions) {
+		if len(f.groups) == 0 && (!f.history.Learned() || len(functions) > maxFunctions) {
 			p.mu.Lock()
 			if p.functions[key] == f {
 				delete(p.functions, key)

@@ -52,7 +52,7 @@ func (g *group) acquire(ctx context.Context, depth int) (*worker, toll, error) {
 		return nil, toll{}, errRetired
 	}
 	if g.scaling.KeepAlive == flint.KeepAliveLearned && g.inFlight == 0 && g.waiting.n == 0 {
-		g.function.arrivals.arrive(time.Now())
+		g.function.history.Arrive(time.Now())
 	}
 	if w := g.take(depth); w != nil {
 		g.mu.Unlock()
@@ -275,7 +275,7 @@ func (g *group) release(w *worker, overdue bool) {
 	}
 	w.idleSince, g.lastUse = now, now
 	if g.scaling.KeepAlive == flint.KeepAliveLearned && g.inFlight == 0 {
-		g.function.arrivals.rest(g.lastUse)
+		g.function.history.Rest(g.lastUse)
 	}
 	switch {
 	case w.spent:

@@ -110,9 +110,9 @@ func (g *group) warm(now time.Time) (n int, stay time.Duration) {
 	}
 	n = g.scaling.MinWarm
 	if g.scaling.KeepAlive == flint.KeepAliveLearned {
-		if p, ok := g.function.arrivals.plan(); ok {
+		if p, ok := g.function.history.Plan(); ok {
 			var expected bool
-			stay, expected = p.at(now.Sub(g.lastUse))
+			stay, expected = p.At(now.Sub(g.lastUse))
 			if expected {
 				n = max(n, 1)
 			}
@@ -159,8 +159,8 @@ func (g *group) reap(now time.Time) (empty bool) {
 	g.startWarm(keep, now)
 	held := len(g.workers) > 0 || g.starting > 0 || g.waiting.n > 0 || keep > 0
 	if g.scaling.KeepAlive == flint.KeepAliveLearned && !g.replaced {
-		if p, ok := g.function.arrivals.plan(); ok {
-			stay = max(stay, p.wait+p.keep)
+		if p, ok := g.function.history.Plan(); ok {
+			stay = max(stay, p.Wait+p.Keep)
 		}
 	}
 	if !held && (g.replaced || now.Sub(g.lastUse) >= stay) {

@@ -1,4 +1,4 @@
-package worker
+package keepalive
 
 import (
 	"math/rand/v2"
@@ -7,15 +7,15 @@ import (
 )
 
 // learn feeds a function's idle times to a histogram, by a clock of its own.
-func learn(idle ...time.Duration) *arrivals {
-	a := &arrivals{}
+func learn(idle ...time.Duration) *History {
+	a := &History{}
 	now := time.Unix(1_700_000_000, 0)
-	a.arrive(now)
-	a.rest(now)
+	a.Arrive(now)
+	a.Rest(now)
 	for _, d := range idle {
 		now = now.Add(d)
-		a.arrive(now)
-		a.rest(now)
+		a.Arrive(now)
+		a.Rest(now)
 	}
 	return a
 }
@@ -50,9 +50,9 @@ func TestArrivals(t *testing.T) {
 			return map[bool]time.Duration{true: 48 * time.Hour, false: 30 * time.Minute}[i%4 == 0]
 		}), true, 27 * time.Minute, 426 * time.Second},
 	} {
-		p, ok := learn(tt.idle...).plan()
-		if ok != tt.ok || p.wait != tt.wait || p.keep != tt.keep {
-			t.Errorf("%s: wait %s, keep %s, %v; want %s, %s, %v", name, p.wait, p.keep, ok, tt.wait, tt.keep, tt.ok)
+		p, ok := learn(tt.idle...).Plan()
+		if ok != tt.ok || p.Wait != tt.wait || p.Keep != tt.keep {
+			t.Errorf("%s: wait %s, keep %s, %v; want %s, %s, %v", name, p.Wait, p.Keep, ok, tt.wait, tt.keep, tt.ok)
 		}
 	}
 }
@@ -61,30 +61,30 @@ func TestANewHabitReplacesTheOld(t *testing.T) {
 	t.Parallel()
 	idle := times(2000, func(int) time.Duration { return 10 * time.Minute })
 	idle = append(idle, times(8000, func(int) time.Duration { return time.Hour })...)
-	p, ok := learn(idle...).plan()
-	if !ok || p.wait != 54*time.Minute {
-		t.Errorf("wait %s, %v; want 54m", p.wait, ok)
+	p, ok := learn(idle...).Plan()
+	if !ok || p.Wait != 54*time.Minute {
+		t.Errorf("wait %s, %v; want 54m", p.Wait, ok)
 	}
 }
 
 func TestPlans(t *testing.T) {
 	t.Parallel()
-	periodic, steady := plan{wait: 27 * time.Minute, keep: 7 * time.Minute}, plan{keep: time.Hour}
+	periodic, steady := Plan{Wait: 27 * time.Minute, Keep: 7 * time.Minute}, Plan{Keep: time.Hour}
 	for _, tt := range []struct {
-		p        plan
+		p        Plan
 		idle     time.Duration
 		stay     time.Duration
 		expected bool
 	}{
-		{periodic, 0, settle, false},
-		{periodic, 10 * time.Minute, settle, false},
+		{periodic, 0, Settle, false},
+		{periodic, 10 * time.Minute, Settle, false},
 		{periodic, 27 * time.Minute, 34 * time.Minute, true},
 		{periodic, 33 * time.Minute, 34 * time.Minute, true},
-		{periodic, 34 * time.Minute, settle, false},
+		{periodic, 34 * time.Minute, Settle, false},
 		{steady, 0, time.Hour, false},
 		{steady, 2 * time.Hour, time.Hour, false},
 	} {
-		if stay, expected := tt.p.at(tt.idle); stay != tt.stay || expected != tt.expected {
+		if stay, expected := tt.p.At(tt.idle); stay != tt.stay || expected != tt.expected {
 			t.Errorf("idle for %s: stays %s, expected %v; want %s, %v", tt.idle, stay, expected, tt.stay, tt.expected)
 		}
 	}
