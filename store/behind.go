@@ -22,6 +22,7 @@ const (
 	behindRetry = time.Minute            // after a failure
 	behindPaths = 256                    // paths that are read to be looked up one by one
 	behindLimit = 500 * time.Millisecond // the longest rest
+	busyLimit   = 5 * time.Second        // and with so many calls that the rows cannot be kept up with anyway
 )
 
 // indexBehind keeps the indexes behind the calls until ctx ends.
@@ -47,11 +48,11 @@ func (s *Store) indexBehind(ctx context.Context) {
 			if !more {
 				continue
 			}
-			worked, share := time.Since(begin), 1.0*behindShare
+			worked, share, limit := time.Since(begin), 1.0*behindShare, behindLimit
 			if float64(s.writer.written.Load()-written) > behindBusy*time.Since(since).Seconds() {
-				share = busyShare
+				share, limit = busyShare, busyLimit
 			}
-			timer.Reset(min(time.Duration(share*float64(worked)), behindLimit))
+			timer.Reset(min(time.Duration(share*float64(worked)), limit))
 			written, since = s.writer.written.Load(), time.Now()
 			select {
 			case <-ctx.Done():

@@ -142,6 +142,21 @@ func logged(id uint32, stream byte, text string) got {
 	return got{Type: frame.Log, ID: id, Body: string(stream) + text}
 }
 
+func TestThreads(t *testing.T) {
+	for _, tt := range []struct {
+		own, cpus  string
+		processors int
+		want       int
+	}{
+		{"", "1", 2, 1}, {"", "0.5", 2, 1}, {"", "1.5", 8, 2}, {"", "8", 16, 8}, {"", "2", 2, 0}, {"", "4", 2, 0},
+		{"8", "1", 2, 0}, {"", "", 2, 0}, {"", "many", 2, 0}, {"", "NaN", 2, 0}, {"", "-1", 2, 0},
+	} {
+		if got := threads(tt.own, tt.cpus, tt.processors); got != tt.want {
+			t.Errorf("threads(%q, %q, %d) = %d, want %d", tt.own, tt.cpus, tt.processors, got, tt.want)
+		}
+	}
+}
+
 func TestServe(t *testing.T) {
 	t.Run("load is answered by ready and exports the environment", func(t *testing.T) {
 		t.Setenv("FLINT_TEST_LOADED", "")
