@@ -29,8 +29,7 @@ type worker struct {
 	box  sandbox.Sandbox
 	dir  string // its exchange directory on the host
 
-	conn    *net.UnixConn
-	raw     syscall.RawConn
+	conn    *socket
 	account account
 
 	wmu     sync.Mutex
@@ -79,9 +78,11 @@ func (w *worker) attach(conn *net.UnixConn) error {
 	if err != nil {
 		return err
 	}
-	w.conn, w.raw = conn, raw
-	w.account.box = w.box
-	w.account.pid, _ = proc.Peer(raw) // 0 then: the control group alone counts
+	pid, _ := proc.Peer(raw) // 0 then: the control group alone counts
+	if w.conn, err = openSocket(conn); err != nil {
+		return err
+	}
+	w.account.box, w.account.pid = w.box, pid
 	w.done.Go(w.read)
 	w.done.Go(w.write)
 	return nil
@@ -127,7 +128,7 @@ func (w *worker) post(build func([]byte) []byte, shared bool) {
 		buf := w.pending
 		w.pending = w.spare[:0]
 		w.wmu.Unlock()
-		n, err := w.tryWrite(buf)
+		n, err := w.conn.tryWrite(buf)
 		w.wmu.Lock()
 		if err != nil || n < len(buf) {
 			w.pending = append(append([]byte(nil), buf[n:]...), w.pending...)
@@ -141,21 +142,6 @@ func (w *worker) post(build func([]byte) []byte, shared bool) {
 	}
 	w.writing = false
 	w.wmu.Unlock()
-}
-
-// tryWrite writes as much as the socket takes at once.
-func (w *worker) tryWrite(buf []byte) (n int, err error) {
-	ctlErr := w.raw.Write(func(fd uintptr) bool {
-		n, err = syscall.Write(int(fd), buf)
-		return true
-	})
-	if n < 0 {
-		n = 0
-	}
-	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR) {
-		err = nil
-	}
-	return n, errors.Join(ctlErr, err)
 }
 
 // write is the writer goroutine: it waits where senders do not.
@@ -176,11 +162,7 @@ func (w *worker) write() {
 				break
 			}
 			w.wmu.Unlock()
-			err := w.conn.SetWriteDeadline(time.Now().Add(stuckAfter))
-			if err == nil {
-				_, err = w.conn.Write(buf)
-			}
-			if err != nil {
+			if err := w.conn.write(buf, time.Now().Add(stuckAfter)); err != nil {
 				if errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EPIPE) {
 					w.kill("")
 				} else {
@@ -336,7 +318,7 @@ func (w *worker) end() {
 	for _, c := range calls {
 		c.fail(w.ended)
 	}
-	w.conn.Close()
+	w.conn.close()
 	close(w.dead)
 }
 

@@ -38,7 +38,7 @@ func (b *body) Read(p []byte) (int, error) {
 		}
 		b.timed = true
 	}
-	n, err := c.raw.Read(p)
+	n, err := c.quick.Read(p)
 	b.left -= int64(n)
 	if errors.Is(err, io.EOF) && b.left > 0 {
 		err = io.ErrUnexpectedEOF

@@ -160,7 +160,7 @@ func (w *response) send(last bool) {
 	w.body = w.body[:0]
 	if len(out) > 0 {
 		if w.err = w.conn.sendSoon(); w.err == nil {
-			_, w.err = w.conn.raw.Write(out)
+			_, w.err = w.conn.quick.Write(out)
 		}
 	}
 	if w.conn.out = out; cap(out) > keepOut {

@@ -19,6 +19,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"flint/internal/sysio"
 )
 
 // Config is what a Server needs.
@@ -91,7 +93,7 @@ func (s *Server) accept(l net.Listener) error {
 			return err
 		}
 		pause = 0
-		c := &conn{server: s, raw: raw, remote: raw.RemoteAddr().String()}
+		c := &conn{server: s, raw: raw, quick: sysio.Wrap(raw), remote: raw.RemoteAddr().String()}
 		if !s.add(c) {
 			raw.Close()
 			return http.ErrServerClosed
@@ -169,6 +171,7 @@ const (
 type conn struct {
 	server *Server
 	raw    net.Conn
+	quick  net.Conn // raw, for bytes
 	remote string
 	state  atomic.Int32
 
@@ -284,7 +287,7 @@ func (c *conn) fill() error {
 		c.in = c.store
 		c.store = c.store[:cap(c.store)]
 	}
-	n, err := c.raw.Read(c.in[len(c.in):cap(c.in)])
+	n, err := c.quick.Read(c.in[len(c.in):cap(c.in)])
 	c.in = c.in[:len(c.in)+n]
 	if n > 0 {
 		return nil

@@ -23,7 +23,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 )
 
 const (
@@ -74,27 +73,6 @@ func threads(own, cpus string, processors int) int {
 		return 0
 	}
 	return int(math.Ceil(n))
-}
-
-// dial connects without package net, which would cost every function a megabyte.
-func dial(path string) (*os.File, error) {
-	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
-	if err != nil {
-		return nil, fmt.Errorf("make a socket: %w", err)
-	}
-	syscall.CloseOnExec(fd)
-	err = syscall.Connect(fd, &syscall.SockaddrUnix{Name: path})
-	for errors.Is(err, syscall.EINTR) {
-		err = syscall.Connect(fd, &syscall.SockaddrUnix{Name: path})
-	}
-	if err == nil {
-		err = syscall.SetNonblock(fd, true) // waits in the poller, not in a thread
-	}
-	if err != nil {
-		_ = syscall.Close(fd) // nothing was written
-		return nil, fmt.Errorf("connect to %s: %w", path, err)
-	}
-	return os.NewFile(uintptr(fd), "flint"), nil
 }
 
 // server is one connection.
