@@ -179,31 +179,54 @@ def check(name, value):
         raise ValueError("invalid value of the header %s: %r" % (name, value))
 
 
-def encode(result):
-    """The head and the body of a response that a function returned."""
-    if not isinstance(result, dict):
-        raise TypeError("the function returned %s, not a response of context.res" % type(result).__name__)
-    status = result.get("statusCode", 200)
-    if not isinstance(status, int) or not 100 <= status <= 999:
-        raise ValueError("invalid status code: %r" % (status,))
-    headers = {}
-    for name, value in (result.get("headers") or {}).items():
-        name = str(name)
-        if isinstance(value, (list, tuple)):
-            value = [str(v) for v in value]
-            for v in value:
-                check(name, v)
-        else:
-            value = str(value)
-            check(name, value)
-        headers[name] = value
-    body = result.get("body")
-    if isinstance(body, str):
-        body = body.encode("utf-8")
-    elif body is None:
-        body = b""
-    elif isinstance(body, (bytearray, memoryview)):
-        body = bytes(body)
-    elif not isinstance(body, bytes):
-        raise TypeError("the body is %s, not bytes or str" % type(body).__name__)
-    return ENCODER.encode({"status": int(status), "headers": headers}).encode(), body
+class Encoder:
+    """Encodes responses. Most of a function have the status and headers of the last one, whose head is kept."""
+
+    def __init__(self):
+        self.last = (None, None, b"")  # a call that was given up may answer at the same time, in its own thread
+
+    def head(self, status, headers):
+        same = True  # as its text: others may be equal and read differently
+        for pair in headers.items():
+            for value in pair:
+                same = same and type(value) is str
+        last_status, last_headers, text = self.last
+        if same and status == last_status and headers == last_headers:
+            return text
+        plain = {}
+        for name, value in headers.items():
+            name = str(name)
+            if isinstance(value, (list, tuple)):
+                value = [str(v) for v in value]
+                for v in value:
+                    check(name, v)
+            else:
+                value = str(value)
+                check(name, value)
+            plain[name] = value
+        text = ENCODER.encode({"status": int(status), "headers": plain}).encode()
+        if same:
+            self.last = (int(status), dict(headers), text)
+        return text
+
+    def encode(self, result):
+        """The head and the body of a response that a function returned."""
+        if not isinstance(result, dict):
+            raise TypeError("the function returned %s, not a response of context.res" % type(result).__name__)
+        status = result.get("statusCode", 200)
+        if not isinstance(status, int) or not 100 <= status <= 999:
+            raise ValueError("invalid status code: %r" % (status,))
+        head = self.head(status, result.get("headers") or {})
+        body = result.get("body")
+        if isinstance(body, str):
+            body = body.encode("utf-8")
+        elif body is None:
+            body = b""
+        elif isinstance(body, (bytearray, memoryview)):
+            body = bytes(body)
+        elif not isinstance(body, bytes):
+            raise TypeError("the body is %s, not bytes or str" % type(body).__name__)
+        return head, body
+
+
+encode = Encoder().encode
