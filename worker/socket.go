@@ -53,7 +53,7 @@ func (s *socket) watch() error {
 	if err != nil {
 		return os.NewSyscallError("epoll_create1", err)
 	}
-	err = unix.EpollCtl(poller, unix.EPOLL_CTL_ADD, s.fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(s.fd)}) //nolint:gosec // as the kernel has it
+	err = unix.EpollCtl(poller, unix.EPOLL_CTL_ADD, s.fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(s.fd)})
 	if err == nil {
 		err = unix.SetNonblock(poller, true) // makes it a file that the runtime waits for
 	}
@@ -146,7 +146,7 @@ func (s *socket) room(deadline time.Time) error {
 		return err
 	}
 	return raw.Write(func(fd uintptr) bool {
-		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}} //nolint:gosec // as the kernel has it
+		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 		n, err := unix.Poll(poll, 0)
 		return n > 0 || err != nil && !errors.Is(err, unix.EINTR)
 	})

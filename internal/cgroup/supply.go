@@ -70,12 +70,11 @@ func (s Supply) Total() int64 { return s.total }
 func (s Supply) Free() int64 {
 	_, free := s.machine()
 	for _, dir := range s.groups {
-		p, used, files := part{dir: dir}, int64(0), int64(0)
-		if used = number64(dir, "memory.current"); used > 0 {
-			files = p.field("memory.stat", "inactive_file")
-		} else {
-			used, files = number64(dir, "memory.usage_in_bytes"), p.field("memory.stat", "total_inactive_file")
+		p, used, pages := part{dir: dir}, number64(dir, "memory.current"), "inactive_file"
+		if used == 0 { // version 1
+			used, pages = number64(dir, "memory.usage_in_bytes"), "total_inactive_file"
 		}
+		files := p.field("memory.stat", pages)
 		free = min(free, limitOf(dir)-max(0, used-files))
 	}
 	return max(0, free)

@@ -19,13 +19,12 @@ func call(number uintptr, fd int, p []byte) (int, error) {
 	}
 	p = p[:min(len(p), most)]
 	for {
-		n, _, errno := syscall.RawSyscall(number, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p))) //nolint:gosec // as package syscall does it
-		switch errno {
-		case 0:
-			return int(n), nil //nolint:gosec // not more than len(p)
-		case syscall.EINTR:
-			continue
+		n, _, errno := syscall.RawSyscall(number, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
+		if errno == 0 {
+			return int(n), nil
 		}
-		return 0, errno
+		if errno != syscall.EINTR {
+			return 0, errno
+		}
 	}
 }

@@ -178,12 +178,11 @@ func move(number uintptr, fd int, p []byte) (int, error) {
 	p = p[:min(len(p), mostMoved)]
 	for {
 		n, _, errno := syscall.RawSyscall(number, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
-		switch errno {
-		case 0:
+		if errno == 0 {
 			return int(n), nil
-		case syscall.EINTR:
-			continue
 		}
-		return 0, errno
+		if errno != syscall.EINTR {
+			return 0, errno
+		}
 	}
 }
