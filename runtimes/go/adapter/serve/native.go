@@ -86,12 +86,11 @@ func (c *capture) settle() {
 // watched by edges.
 func (c *capture) read(stream int) (ended bool) {
 	for {
-		n, err := syscall.Read(c.fds[stream], c.buffer)
+		n, err := move(syscall.SYS_READ, c.fds[stream], c.buffer)
 		switch {
 		case n > 0:
 			c.seen.Store(true)
 			c.take(byte(stream), c.buffer[:n]) // 0 or 1
-		case errors.Is(err, syscall.EINTR):
 		case errors.Is(err, syscall.EAGAIN):
 			return false
 		default:
