@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"flint/worker/keepalive"
+	"flint/internal/keepalive"
 )
 
 // The replay of a week in the time of the calls and not of the machine: what a policy of keeping workers costs and saves shows

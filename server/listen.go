@@ -19,6 +19,7 @@ import (
 	"flint/config"
 	"flint/internal/http1"
 	"flint/internal/runner"
+	"flint/internal/sysio"
 	"flint/proxy"
 )
 
@@ -40,6 +41,7 @@ func newHTTP(h http.Handler) *http.Server {
 func newFront(front *proxy.Proxy, logger *slog.Logger) *http1.Server {
 	takes := func(r *http.Request) bool { return front.Takes(r) || createsExecution(r) }
 	return http1.New(http1.Config{
+		Wrap:    sysio.Wrap,
 		Handler: front, Takes: takes, Rest: newHTTP(front), Logger: logger,
 		HeadTimeout: 15 * time.Second, IdleTimeout: 2 * time.Minute, BodyTimeout: time.Minute, SendTimeout: 5 * time.Minute,
 	})

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"flint"
-	"flint/worker/keepalive"
+	"flint/internal/keepalive"
 )
 
 // function is what the pool knows of one function, across its targets. Its lock comes before those of its groups, and

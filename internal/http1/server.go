@@ -19,8 +19,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"flint/internal/sysio"
 )
 
 // Config is what a Server needs.
@@ -29,6 +27,7 @@ type Config struct {
 	Takes   func(*http.Request) bool // whether a request is for this server; its body must not be read. All others are net/http's
 	Rest    *http.Server             // serves what this one does not take; its handler, limits and log are its own
 	Logger  *slog.Logger             // is told of handlers that panic
+	Wrap    func(net.Conn) net.Conn  // returns what moves the bytes of a connection; nil: the connection itself
 
 	HeadTimeout time.Duration // from the first byte of a request to the end of its head
 	IdleTimeout time.Duration // until the next request of a connection; at least half of it, at most all
@@ -93,7 +92,10 @@ func (s *Server) accept(l net.Listener) error {
 			return err
 		}
 		pause = 0
-		c := &conn{server: s, raw: raw, quick: sysio.Wrap(raw), remote: raw.RemoteAddr().String()}
+		c := &conn{server: s, raw: raw, quick: raw, remote: raw.RemoteAddr().String()}
+		if wrap := s.config.Wrap; wrap != nil {
+			c.quick = wrap(raw)
+		}
 		if !s.add(c) {
 			raw.Close()
 			return http.ErrServerClosed
