@@ -29,7 +29,7 @@ func newServe() *cobra.Command {
 			}
 			logger.Info("starting", slog.String("version", flint.Version), slog.String("data", c.Data), slog.String("sandbox", c.Sandbox))
 			err = server.Run(cmd.Context(), c, logger, func(n server.Node) {
-				logger.Info("taking calls", slog.String("addr", n.Addr.String()), slog.String("functions", "*."+c.Domain))
+				logger.Info("taking calls", slog.String("addr", n.Addr.String()), slog.String("functions", "*."+c.Domain), slog.Int("workers", n.Workers))
 			})
 			logger.Info("stopped")
 			if errors.Is(err, context.Canceled) && cmd.Context().Err() != nil {

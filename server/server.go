@@ -56,7 +56,8 @@ import (
 
 // Node is what a caller of Run may want to know of a node that takes calls.
 type Node struct {
-	Addr net.Addr // of the API and the domains
+	Addr    net.Addr // of the API and the domains
+	Workers int      // that there may be at once
 }
 
 // Run runs a node until ctx ends, then lets what runs finish and returns. ready is called once the node takes calls.
@@ -134,7 +135,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	pool, err := worker.NewPool(worker.Config{
 		Driver: driver, Network: driver.Functions, Files: files, Blobs: blobs, Logger: logger, Registry: registry,
 		RunDir: filepath.Join(c.Data, "run"), CacheDir: filepath.Join(c.Data, "packages"),
-		MaxWorkers: c.MaxWorkers, Free: supply.Free, Least: supply.Total() / leastFree, KeepAlive: c.KeepAlive, Logged: activity.Log,
+		MaxWorkers: c.MaxWorkers, Free: supply.Free, Least: leastMemory(supply.Total()), KeepAlive: c.KeepAlive, Logged: activity.Log,
 	})
 	if err != nil {
 		return err
@@ -228,7 +229,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 		services = append(services, metrics)
 	}
 	if ready != nil {
-		ready(Node{Addr: listener.Addr()})
+		ready(Node{Addr: listener.Addr(), Workers: c.MaxWorkers})
 	}
 	return runner.Run(ctx,
 		[]runner.Service{

@@ -5,8 +5,12 @@ const (
 	workerMemory = 64 << 20 // bytes that a worker of an ordinary function has, with some room
 	fewWorkers   = 16
 	mostWorkers  = 1000
-	leastFree    = 10 // idle workers go when less than this part of the memory is free
+	leastFree    = 10        // idle workers go when less than this part of the memory is free,
+	mostFree     = 512 << 20 // and only when it is less than this
 )
+
+// leastMemory returns how many bytes idle workers are to leave free of so many.
+func leastMemory(total int64) int64 { return min(total/leastFree, mostFree) }
 
 // workersFor returns how many workers there may be in so many bytes of memory, with addresses for so many networks, some of
 // which stems and workers that are on their way out have. Zero is not known.

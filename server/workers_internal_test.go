@@ -2,6 +2,15 @@ package server
 
 import "testing"
 
+func TestLeastMemory(t *testing.T) {
+	t.Parallel()
+	for total, want := range map[int64]int64{0: 0, 1 << 30: 1 << 30 / 10, 64 << 30: 512 << 20} {
+		if got := leastMemory(total); got != want {
+			t.Errorf("leastMemory(%d) = %d, want %d", total, got, want)
+		}
+	}
+}
+
 func TestWorkersFor(t *testing.T) {
 	t.Parallel()
 	const gib = 1 << 30
