@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"flint/internal/sysio"
 )
 
 // handler answers in the ways that handlers do.
@@ -55,7 +57,7 @@ func serve(tb testing.TB) (quick, plain string) {
 	tb.Helper()
 	rest := &http.Server{Handler: handler("rest"), ReadHeaderTimeout: time.Minute}
 	s := New(Config{
-		Handler: handler("http1"), Rest: rest, Logger: slog.New(slog.DiscardHandler),
+		Handler: handler("http1"), Rest: rest, Logger: slog.New(slog.DiscardHandler), Wrap: sysio.Wrap,
 		Takes:       func(r *http.Request) bool { return r.Host != "rest.test" },
 		HeadTimeout: time.Minute, IdleTimeout: time.Minute, BodyTimeout: time.Minute, SendTimeout: time.Minute,
 	})
