@@ -13,14 +13,8 @@ const (
 func leastMemory(total int64) int64 { return min(total/leastFree, mostFree) }
 
 // workersFor returns how many workers there may be in so many bytes of memory, with addresses for so many networks, some of
-// which stems and workers that are on their way out have. Zero is not known.
+// which stems and workers that are on their way out have.
 func workersFor(memory int64, addresses int) int {
-	n := mostWorkers
-	if memory > 0 {
-		n = int(min(memory/workerMemory, mostWorkers))
-	}
-	if addresses > 0 {
-		n = min(n, addresses*3/4)
-	}
-	return max(n, fewWorkers)
+	n := int(min(memory/workerMemory, mostWorkers))
+	return max(min(n, addresses*3/4), fewWorkers)
 }

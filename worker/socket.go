@@ -148,7 +148,7 @@ func (s *socket) room(deadline time.Time) error {
 	return raw.Write(func(fd uintptr) bool {
 		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 		n, err := unix.Poll(poll, 0)
-		return n > 0 || err != nil && !errors.Is(err, unix.EINTR)
+		return n > 0 || err != nil // then the next write says what is wrong
 	})
 }
 

@@ -72,15 +72,11 @@ const (
 
 // Open finds out which controllers this process may use and makes the directories that its groups go into.
 func Open() *Manager {
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	mounts, groups, err := readOwn()
 	if err != nil {
 		return nothing(err.Error())
 	}
-	groups, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		return nothing(err.Error())
-	}
-	found, missing := detect(string(mounts), string(groups))
+	found, missing := detect(mounts, groups)
 	m := &Manager{missing: missing}
 	node := nodeName(os.Getpid())
 	for _, h := range found {
@@ -95,6 +91,16 @@ func Open() *Manager {
 		}
 	}
 	return m
+}
+
+// readOwn reads what is mounted for this process, and which groups it is in.
+func readOwn() (mounts, groups string, err error) {
+	m, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return "", "", err
+	}
+	g, err := os.ReadFile("/proc/self/cgroup")
+	return string(m), string(g), err
 }
 
 func nothing(why string) *Manager {

@@ -30,11 +30,7 @@ func (m *Manager) RuntimePath(id string) string {
 // Others returns the directories, one in each further hierarchy of this host, into which runtimes that join all of them put
 // what RuntimePath names.
 func (m *Manager) Others() []string {
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return nil
-	}
-	groups, err := os.ReadFile("/proc/self/cgroup")
+	mounts, groups, err := readOwn()
 	if err != nil {
 		return nil
 	}
@@ -43,8 +39,8 @@ func (m *Manager) Others() []string {
 		known[h.root] = true
 	}
 	var out []string
-	points := parseMounts(string(mounts))
-	for line := range strings.Lines(string(groups)) {
+	points := parseMounts(mounts)
+	for line := range strings.Lines(groups) {
 		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if len(parts) != 3 {
 			continue

@@ -21,15 +21,11 @@ type Supply struct {
 func FindSupply() Supply {
 	s := Supply{meminfo: "/proc/meminfo"}
 	s.total, _ = s.machine()
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	mounts, groups, err := readOwn()
 	if err != nil {
 		return s
 	}
-	groups, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		return s
-	}
-	found, _ := detect(string(mounts), string(groups))
+	found, _ := detect(mounts, groups)
 	if i := slices.IndexFunc(found, func(h hierarchy) bool { return h.has(Memory) }); i >= 0 {
 		s.heed(found[i].home)
 	}
@@ -66,9 +62,13 @@ func limitOf(dir string) int64 {
 func (s Supply) Total() int64 { return s.total }
 
 // Free returns how many bytes of Total could be had now: unused ones, and those with pages of files that the kernel throws
-// out when others need the room. Reading them costs tens of microseconds.
+// out when others need the room. Reading them costs tens of microseconds. What cannot be read counts as free: nobody is to give
+// anything up because of it.
 func (s Supply) Free() int64 {
-	_, free := s.machine()
+	total, free := s.machine()
+	if total == 0 {
+		free = s.total
+	}
 	for _, dir := range s.groups {
 		p, used, pages := part{dir: dir}, number64(dir, "memory.current"), "inactive_file"
 		if used == 0 { // version 1

@@ -57,6 +57,12 @@ func TestSupply(t *testing.T) {
 			if s.Total() != tt.total || s.Free() != tt.free {
 				t.Errorf("total %d, free %d, want %d and %d", s.Total(), s.Free(), tt.total, tt.free)
 			}
+			if err := os.RemoveAll(dir); err != nil {
+				t.Fatal(err)
+			}
+			if s.Free() != tt.total {
+				t.Errorf("when nothing can be read %d bytes are free, want all", s.Free())
+			}
 		})
 	}
 	if s := FindSupply(); s.Total() < 64<<20 || s.Free() <= 0 || s.Free() > s.Total() {

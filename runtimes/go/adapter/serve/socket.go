@@ -75,9 +75,12 @@ func newPoller(fd int, events uint32) (*poller, error) {
 		_ = syscall.Close(epoll)
 		return nil, fmt.Errorf("make a poller: %w", err)
 	}
-	p := &poller{file: os.NewFile(uintptr(epoll), "flint")}
-	p.wait, err = p.file.SyscallConn()
-	return p, err
+	file := os.NewFile(uintptr(epoll), "flint")
+	wait, err := file.SyscallConn()
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return &poller{file, wait}, nil
 }
 
 // Read implements [io.Reader].
