@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -148,12 +149,16 @@ func (b *Etc) put(name string, text []byte) error {
 
 // write replaces a file by renaming, so that no sandbox reads half of it.
 func (b *Etc) write(name string, text []byte) error {
-	to := filepath.Join(b.dir, name)
-	for dir := filepath.Dir(to); dir != b.dir; dir = filepath.Dir(dir) {
-		if err := errors.Join(os.MkdirAll(dir, 0o755), os.Chmod(dir, 0o755)); err != nil {
+	root, err := os.OpenRoot(b.dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+		if err := errors.Join(root.MkdirAll(dir, 0o755), root.Chmod(dir, 0o755)); err != nil {
 			return err
 		}
 	}
-	tmp := to + ".new"
-	return errors.Join(os.WriteFile(tmp, text, 0o644), os.Chmod(tmp, 0o644), os.Rename(tmp, to)) //nolint:gosec // the names of files in the host's /etc
+	tmp := name + ".new"
+	return errors.Join(root.WriteFile(tmp, text, 0o644), root.Chmod(tmp, 0o644), root.Rename(tmp, name))
 }
