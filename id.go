@@ -2,9 +2,9 @@ package flint
 
 import (
 	"crypto/rand"
-	"encoding/hex"
-	"fmt"
+	"encoding/binary"
 	"regexp"
+	"slices"
 	"time"
 )
 
@@ -35,9 +35,22 @@ type WebhookID string
 // random ones. Identifiers made later on one machine sort after earlier ones, to the microsecond.
 func NewID() string {
 	now := time.Now()
-	var b [4]byte
-	_, _ = rand.Read(b[:]) // never fails since Go 1.24
-	return fmt.Sprintf("%08x%05x", now.Unix(), now.Nanosecond()/1000) + hex.EncodeToString(b[:])[:7]
+	var random [8]byte
+	_, _ = rand.Read(random[:]) // never fails since Go 1.24
+	var id [20]byte
+	putHex(id[:8], uint64(now.Unix()))
+	putHex(id[8:13], uint64(now.Nanosecond()/1000))
+	putHex(id[13:], binary.NativeEndian.Uint64(random[:]))
+	return string(id[:])
+}
+
+// putHex fills b with the last hexadecimal digits of n.
+func putHex(b []byte, n uint64) {
+	const digits = "0123456789abcdef"
+	for i := range slices.Backward(b) {
+		b[i] = digits[n&15]
+		n >>= 4
+	}
 }
 
 // MaxIDLength is the longest identifier, in characters.

@@ -52,9 +52,10 @@ func (d *deadline) run() {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.timer.Stop() {
+	if d.timer.Reset(left) {
 		d.cause = cause
-		d.timer.Reset(left)
+	} else {
+		d.timer.Stop() // it was over before
 	}
 }
 

@@ -28,7 +28,11 @@ func (r Rules) Client(req *http.Request) string {
 		return peer.String()
 	}
 	for _, name := range r.Headers {
-		list := strings.Split(strings.Join(req.Header.Values(name), ","), ",")
+		values := req.Header.Values(name)
+		if len(values) == 0 {
+			continue
+		}
+		list := strings.Split(strings.Join(values, ","), ",")
 		first, found := netip.Addr{}, false
 		for _, text := range slices.Backward(list) {
 			a, ok := parse(text)
