@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"flint/internal/sysio"
 )
 
 // endpoint is where a server answers the calls that are measured.
@@ -40,6 +42,7 @@ func dial(ctx context.Context, e endpoint, path string) (*conn, error) {
 		return nil, err
 	}
 	request := "GET " + path + " HTTP/1.1\r\nHost: " + e.Host + "\r\nUser-Agent: flint-bench\r\nAccept: */*\r\n\r\n"
+	c = sysio.Wrap(c) // else its scheduler would take a processor at each call
 	return &conn{c: c, r: bufio.NewReaderSize(c, 8<<10), request: []byte(request)}, nil
 }
 
