@@ -12,11 +12,12 @@ import (
 	"flint/internal/frame"
 )
 
-// call is one request in flight. The worker's reader fills it; the caller of Pool.Do empties it.
+// call is one request in flight. Who reads from the worker fills it; the caller of Pool.Do empties it.
 type call struct {
 	worker *worker
 	id     uint32
 	shared bool          // it was not the only one in its worker when it began
+	alone  bool          // the only one in this node, and likely to be answered soon
 	wake   chan struct{} // capacity 1: something below changed
 
 	said      func([]byte)     // hears what the call logs; nil: nobody does
@@ -82,7 +83,7 @@ func (c *call) receipt() flint.Receipt {
 	}
 }
 
-// receive takes a frame that belongs to the call. It runs on the worker's reader and reports whether the response
+// receive takes a frame that belongs to the call. It runs on who reads from the worker and reports whether the response
 // ended, and if so whether that was after its deadline.
 func (c *call) receive(h frame.Header, payload []byte) (ended, overdue bool, err error) {
 	c.mu.Lock()
@@ -195,6 +196,15 @@ func (c *call) await(ctx context.Context, ready func() bool) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// lookOut looks for the beginning of the response itself.
+func (c *call) lookOut() {
+	c.worker.in.look(func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.answered
+	})
 }
 
 // letGoTime is how long a caller whose deadline has passed waits for the worker to drop the call. Nearly all do at once,

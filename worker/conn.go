@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +29,7 @@ type worker struct {
 	dir  string // its exchange directory on the host
 
 	conn    *socket
+	in      *inbox
 	account account
 
 	wmu     sync.Mutex
@@ -43,6 +43,7 @@ type worker struct {
 	group  *group // set once, before its first call
 	calls  map[uint32]*call
 	nextID uint32
+	quick  bool   // its last call was answered so soon that it is worth to look for the next answer
 	reason string // why Flint ended it
 	ended  *EndedError
 	output tail
@@ -82,6 +83,7 @@ func (w *worker) attach(conn *net.UnixConn) error {
 	if w.conn, err = openSocket(conn); err != nil {
 		return err
 	}
+	w.in = newInbox(w.conn, w.deliver)
 	w.account.box, w.account.pid = w.box, pid
 	w.done.Go(w.read)
 	w.done.Go(w.write)
@@ -177,36 +179,15 @@ func (w *worker) write() {
 
 // read is the reader goroutine. It ends when the connection does, and then ends everything else.
 func (w *worker) read() {
-	r := bufio.NewReaderSize(w.conn, 64<<10)
-	var err error
-	for err == nil {
-		err = w.readFrame(r)
-	}
+	err := w.in.run()
 	if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		w.kill(fmt.Sprintf("it broke the worker protocol: %v", err))
 	}
 	w.end()
 }
 
-func (w *worker) readFrame(r *bufio.Reader) error {
-	raw, err := r.Peek(frame.HeaderSize)
-	if err != nil {
-		if len(raw) > 0 && errors.Is(err, io.EOF) {
-			return io.ErrUnexpectedEOF
-		}
-		return err
-	}
-	h, err := frame.ParseHeader(raw)
-	if err != nil {
-		return err
-	}
-	if _, err := r.Discard(frame.HeaderSize); err != nil {
-		return err
-	}
-	payload := make([]byte, h.Length) // its own memory: bodies are handed to callers as they are
-	if _, err := io.ReadFull(r, payload); err != nil {
-		return io.ErrUnexpectedEOF
-	}
+// deliver hands on a frame that the worker has sent.
+func (w *worker) deliver(h frame.Header, payload []byte) error {
 	switch h.Type { //nolint:exhaustive // the others belong to a call
 	case frame.Hello, frame.Ready, frame.Failed:
 		select {
@@ -241,6 +222,7 @@ func (w *worker) readFrame(r *bufio.Reader) error {
 	if ended {
 		w.mu.Lock()
 		delete(w.calls, h.ID)
+		w.quick = c.run < lookTime
 		w.mu.Unlock()
 		if h.Flags&frame.Abandoned != 0 {
 			g.spend(w)
@@ -272,6 +254,7 @@ func (w *worker) begin(waited toll, r *Request) *call {
 	c.id = w.nextID
 	w.calls[c.id] = c
 	c.shared = len(w.calls) > 1
+	c.alone = w.quick && w.pool.canLook && w.pool.inFlight.Load() == 1
 	return c
 }
 

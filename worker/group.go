@@ -174,6 +174,7 @@ func (g *group) take(depth int) *worker {
 		g.meter.change(g.inFlight, time.Now())
 		w.inFlight++
 		g.inFlight++
+		g.pool.inFlight.Add(1)
 	}
 	return w
 }
@@ -262,6 +263,7 @@ func (g *group) release(w *worker, overdue bool) {
 		g.meter.change(g.inFlight, now)
 		g.meter.ended++
 		g.inFlight--
+		g.pool.inFlight.Add(-1)
 	}
 	if overdue {
 		w.overdue-- // below zero for a moment, when the end overtakes suspect
@@ -366,6 +368,7 @@ func (g *group) remove(w *worker) (expected bool) {
 		w.removed = true
 		g.meter.change(g.inFlight, time.Now())
 		g.inFlight -= w.inFlight
+		g.pool.inFlight.Add(-int64(w.inFlight))
 		g.workers = slices.DeleteFunc(g.workers, func(o *worker) bool { return o == w })
 		g.grantWaiting()
 	}

@@ -95,6 +95,7 @@ type Pool struct {
 	stems    *stems
 	metrics  *metrics
 	starts   chan struct{} // bounds how many sandboxes start at once
+	canLook  bool          // who looks for an answer leaves a processor to the others
 
 	ctx    context.Context //nolint:containedctx // the life of the pool, for what outlives the call that caused it
 	cancel context.CancelFunc
@@ -109,9 +110,10 @@ type Pool struct {
 	again     bool // it has to look once more
 	closed    bool
 
-	queued  atomic.Int64 // calls that wait for a worker
-	wanting atomic.Int64 // how many are in wants
-	short   atomic.Bool  // of memory
+	queued   atomic.Int64 // calls that wait for a worker
+	inFlight atomic.Int64 // calls in workers
+	wanting  atomic.Int64 // how many are in wants
+	short    atomic.Bool  // of memory
 }
 
 // NewPool makes a pool and takes over its directories from an earlier run.
@@ -125,6 +127,7 @@ func NewPool(c Config) (*Pool, error) {
 		return nil, err
 	}
 	p := &Pool{config: c, packages: cache, functions: map[functionKey]*function{}, wants: map[*group]time.Time{}, starts: make(chan struct{}, 2*runtime.NumCPU())}
+	p.canLook = runtime.GOMAXPROCS(0) > 1
 	p.ctx, p.cancel = context.WithCancel(context.Background()) //nolint:forbidigo // ended by Close
 	p.stems = &stems{pool: p, kinds: map[string]*stemKind{}}
 	p.metrics = newMetrics(c.Registry, p)
@@ -169,6 +172,9 @@ func (p *Pool) Do(ctx context.Context, t *Target, r *Request) (*Response, Output
 		r.Begun()
 	}
 	err = c.transmit(ctx, r)
+	if err == nil && c.alone {
+		c.lookOut()
+	}
 	if err == nil {
 		err = c.await(ctx, func() bool { return c.answered })
 	}
@@ -246,15 +252,7 @@ func (p *Pool) Stems() int { return p.stems.count() }
 func (p *Pool) Waiting() int { return int(p.queued.Load()) }
 
 // InFlight returns how many calls are in workers now.
-func (p *Pool) InFlight() int {
-	n := 0
-	for _, g := range p.snapshot() {
-		g.mu.Lock()
-		n += g.inFlight
-		g.mu.Unlock()
-	}
-	return n
-}
+func (p *Pool) InFlight() int { return int(p.inFlight.Load()) }
 
 // Close ends all workers, at once: calls that still run end with the reason. It returns when everything is gone.
 func (p *Pool) Close() {

@@ -19,13 +19,14 @@ import (
 // would wake a thread for nothing, often on the very processor that the worker wants. So the socket is in a poller of its own
 // that asks for what comes, and the runtime's waits for that one. One goroutine reads, one at a time writes.
 type socket struct {
-	poller *os.File        // the runtime sees it as a file; it is readable when fd is
-	wait   syscall.RawConn // of poller
-	name   string
+	poller   *os.File        // the runtime sees it as a file; it is readable when fd is
+	pollerFD int             // of poller
+	wait     syscall.RawConn // of poller
+	name     string
 
-	mu     sync.RWMutex // held to write while fd is closed
+	mu     sync.RWMutex // held to write when closed is set
 	fd     int          // does not block
-	closed bool
+	closed bool         // or about to be
 }
 
 // openSocket takes over a connection, which is closed.
@@ -61,6 +62,7 @@ func (s *socket) watch() error {
 		_ = unix.Close(poller)
 		return os.NewSyscallError("epoll_ctl", err)
 	}
+	s.pollerFD = poller
 	s.poller = os.NewFile(uintptr(poller), s.name)
 	s.wait, err = s.poller.SyscallConn()
 	if err == nil {
@@ -72,21 +74,45 @@ func (s *socket) watch() error {
 	return nil
 }
 
-// Read implements [io.Reader]. It waits until there is something.
-func (s *socket) Read(p []byte) (n int, err error) {
-	waitErr := s.wait.Read(func(uintptr) bool {
-		n, err = sysio.Read(s.fd, p)
-		return !errors.Is(err, syscall.EAGAIN)
-	})
+// eachTime calls f at once and then each time that something has come, until f returns true or the socket is closed.
+func (s *socket) eachTime(f func() bool) error {
+	return s.wait.Read(func(uintptr) bool { return f() })
+}
+
+// wakeReader ends eachTime.
+func (s *socket) wakeReader() { _ = s.poller.SetReadDeadline(time.Unix(1, 0)) } // it is closed: then that has ended
+
+// tryRead reads what there is at once. The error is EAGAIN when there is nothing.
+func (s *socket) tryRead(p []byte) (int, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return 0, net.ErrClosed
+	}
+	n, err := sysio.Read(s.fd, p)
 	switch {
-	case waitErr != nil:
-		return 0, waitErr
+	case errors.Is(err, syscall.EAGAIN):
+		return 0, syscall.EAGAIN
 	case err != nil:
 		return 0, os.NewSyscallError("read", err)
-	case n == 0 && len(p) > 0:
+	case n == 0:
 		return 0, io.EOF
 	}
 	return n, nil
+}
+
+// announce says whether eachTime is to hear of what comes from now on. It may miss what had come before.
+func (s *socket) announce(on bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return
+	}
+	events := uint32(unix.EPOLLET)
+	if on {
+		events |= unix.EPOLLIN | unix.EPOLLRDHUP
+	}
+	_ = unix.EpollCtl(s.pollerFD, unix.EPOLL_CTL_MOD, s.fd, &unix.EpollEvent{Events: events, Fd: int32(s.fd)}) // both are open
 }
 
 // tryWrite writes as much as there is room for at once.
@@ -155,12 +181,13 @@ func (s *socket) room(deadline time.Time) error {
 // close ends both directions: reads and writes that wait end with an error.
 func (s *socket) close() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
+	closed := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if closed {
 		return
 	}
-	s.closed = true
 	_ = unix.Shutdown(s.fd, unix.SHUT_RDWR) // the other side may be gone; who waits for room hears of it
-	_ = s.poller.Close()                    // returns when nobody reads any more
+	_ = s.poller.Close()                    // returns when eachTime does
 	_ = unix.Close(s.fd)
 }

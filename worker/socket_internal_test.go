@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -40,6 +41,20 @@ func socketPair(t *testing.T) (*socket, *net.UnixConn) {
 	return s, other
 }
 
+// reading waits for what it reads.
+type reading struct{ *socket }
+
+func (r reading) Read(p []byte) (n int, err error) {
+	waitErr := r.eachTime(func() bool {
+		n, err = r.tryRead(p)
+		return !errors.Is(err, syscall.EAGAIN)
+	})
+	if waitErr != nil {
+		return 0, waitErr
+	}
+	return n, err
+}
+
 func TestSocketMovesBothWays(t *testing.T) {
 	t.Parallel()
 	s, other := socketPair(t)
@@ -57,7 +72,7 @@ func TestSocketMovesBothWays(t *testing.T) {
 	})
 	both.Go(func() {
 		got := make([]byte, len(sent))
-		if _, err := io.ReadFull(s, got); err != nil || !bytes.Equal(got, sent) {
+		if _, err := io.ReadFull(reading{s}, got); err != nil || !bytes.Equal(got, sent) {
 			t.Errorf("something else was read: %v", err)
 		}
 	})
@@ -76,7 +91,7 @@ func TestSocketMovesBothWays(t *testing.T) {
 		if _, err := other.Write([]byte("hello")); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := io.ReadFull(s, b[:]); err != nil || string(b[:]) != "hello" {
+		if _, err := io.ReadFull(reading{s}, b[:]); err != nil || string(b[:]) != "hello" {
 			t.Fatalf("%q, %v", b, err)
 		}
 		if n, err := s.tryWrite([]byte("world")); n != 5 || err != nil {
@@ -89,7 +104,7 @@ func TestSocketMovesBothWays(t *testing.T) {
 	if err := other.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := s.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+	if n, err := (reading{s}).Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
 		t.Errorf("after the end: %d bytes, %v", n, err)
 	}
 	if err := s.write(sent, time.Now().Add(30*time.Second)); err == nil {
@@ -110,7 +125,7 @@ func TestSocketCloseEndsWhatWaits(t *testing.T) {
 	s, other := socketPair(t)
 	var waiting sync.WaitGroup
 	waiting.Go(func() {
-		if _, err := s.Read(make([]byte, 1)); err == nil {
+		if _, err := (reading{s}).Read(make([]byte, 1)); err == nil {
 			t.Error("something was read")
 		}
 	})

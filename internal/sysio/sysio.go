@@ -13,6 +13,9 @@ import (
 // most is how many bytes are moved by such a call: the collector waits for it.
 const most = 64 << 10
 
+// Yield lets another thread have the processor if one waits for this very one.
+func Yield() { _, _, _ = syscall.RawSyscall(syscall.SYS_SCHED_YIELD, 0, 0, 0) } // cannot fail
+
 // Conn is a connection whose reads and writes are made like that. One goroutine may read and another write.
 type Conn struct {
 	net.Conn
