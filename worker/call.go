@@ -198,12 +198,13 @@ func (c *call) await(ctx context.Context, ready func() bool) error {
 	}
 }
 
-// lookOut looks for the beginning of the response itself.
+// lookOut looks for the beginning of the response itself, until another call wants the processor.
 func (c *call) lookOut() {
-	c.worker.in.look(func() bool {
+	w := c.worker
+	w.in.look(func() bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		return c.answered
+		return c.answered || w.pool.inFlight.Load() > 1
 	})
 }
 
