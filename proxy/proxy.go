@@ -181,15 +181,15 @@ func parsePath(uri string) (place, bool) {
 
 // rule returns the rule of a host, or nil when it has none.
 func (p *Proxy) rule(ctx context.Context, host string) (*flint.Rule, error) {
-	if _, err := netip.ParseAddr(host); err == nil || host == "localhost" || host == "" {
-		return nil, nil //nolint:nilnil // no rule and no error is an answer
-	}
 	p.mu.RLock()
 	rule, known := p.rules[host]
 	epoch := p.epoch
 	p.mu.RUnlock()
 	if known {
 		return rule, nil
+	}
+	if _, err := netip.ParseAddr(host); err == nil || host == "localhost" || host == "" {
+		return nil, nil //nolint:nilnil // no rule and no error is an answer
 	}
 	rule, err := p.config.Rule(ctx, host)
 	if err != nil && !errors.Is(err, flint.ErrRuleNotFound) {
