@@ -41,6 +41,11 @@ func (c *changes) take() map[functionKey]bool {
 	return keys
 }
 
+// Changing says that a function changes at any moment: until over is called, calls meet what it is when they begin.
+func (i *Invoker) Changing(project flint.ProjectID, function flint.FunctionID) (over func()) {
+	return i.targets.hold(functionKey{project, function})
+}
+
 // Changed follows a change of a function, or of all functions of a project when function is empty. Calls that begin
 // after it has returned meet what the function is now. One that is being called is not interrupted: new workers are
 // made ready first, and until they are, though for eight seconds at most, calls go on with what was. atOnce does without

@@ -33,6 +33,7 @@ type targets struct {
 	known   map[functionKey]*target
 	version map[functionKey]uint64 // counts changes, so that what was read before one is not kept after it
 	changes uint64
+	held    map[functionKey]int // that change at any moment: whoever asks for one reads it anew
 }
 
 type functionKey struct {
@@ -44,7 +45,7 @@ type functionKey struct {
 const maxTargets = 20_000
 
 func newTargets(load func(context.Context, functionKey) (*target, error)) *targets {
-	return &targets{load: load, known: map[functionKey]*target{}, version: map[functionKey]uint64{}}
+	return &targets{load: load, known: map[functionKey]*target{}, version: map[functionKey]uint64{}, held: map[functionKey]int{}}
 }
 
 func (t *targets) get(ctx context.Context, project flint.ProjectID, function flint.FunctionID) (*target, error) {
@@ -52,7 +53,16 @@ func (t *targets) get(ctx context.Context, project flint.ProjectID, function fli
 	t.mu.RLock()
 	got := t.known[key]
 	before, beforeWhole, all := t.version[key], t.version[whole], t.changes
+	held := len(t.held) > 0 && t.held[key] > 0
 	t.mu.RUnlock()
+	if held {
+		order := t.mark(key) // each its own: what is read later counts
+		got, err := t.load(ctx, key)
+		if err == nil {
+			got.setOrder(order)
+		}
+		return got, err
+	}
 	if got != nil {
 		return got, nil
 	}
@@ -73,6 +83,21 @@ func (t *targets) get(ctx context.Context, project flint.ProjectID, function fli
 		t.known[key] = got
 	}
 	return got, nil
+}
+
+// hold has a function read anew, and not kept, until over is called.
+func (t *targets) hold(key functionKey) (over func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.held[key]++
+	t.note(key) // what is being read may be older
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.held[key]--; t.held[key] == 0 {
+			delete(t.held, key)
+		}
+	}
 }
 
 func (t *targets) forget(project flint.ProjectID, function flint.FunctionID) {

@@ -144,3 +144,46 @@ func TestWhatWasStaysUntilItIsReplaced(t *testing.T) {
 		t.Errorf("order %d of what was read last, %d before", now.order, second.order)
 	}
 }
+
+// What is about to change is read at each call, even while it is in memory, and what a call read of it then is never kept.
+func TestWhatChangesIsReadAnew(t *testing.T) {
+	t.Parallel()
+	loads := 0
+	cache := newTargets(func(context.Context, functionKey) (*target, error) {
+		loads++
+		return &target{function: &flint.Function{}}, nil
+	})
+	get := func(f flint.FunctionID) *target {
+		t.Helper()
+		got, err := cache.get(t.Context(), "p", f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	was, other := get("f"), get("other")
+	first, second := cache.hold(functionKey{"p", "f"}), cache.hold(functionKey{"p", "f"})
+	one, two := get("f"), get("f")
+	if one == was || two == one || loads != 4 {
+		t.Errorf("%d loads of two functions, want one more for each call meanwhile", loads)
+	}
+	if was.order >= one.order || one.order >= two.order {
+		t.Errorf("orders %d, %d, %d of what was read one after the other", was.order, one.order, two.order)
+	}
+	if get("other") != other || loads != 4 {
+		t.Error("another function was read anew")
+	}
+	first()
+	if get("f"); loads != 5 {
+		t.Error("one of two changes is over, and the other is forgotten")
+	}
+	cache.forget("p", "f")
+	second()
+	now := get("f")
+	if now.order <= two.order || get("f") != now || loads != 6 {
+		t.Errorf("%d loads and order %d after the changes", loads, now.order)
+	}
+	if len(cache.held) > 0 {
+		t.Errorf("held for ever: %v", cache.held)
+	}
+}

@@ -71,6 +71,14 @@ func (c *changes) connect(a *auth.Authenticator, i *invoke.Invoker, p *proxy.Pro
 	})
 }
 
+// announce says that a function of this node changes at any moment.
+func (c *changes) announce(project flint.ProjectID, function flint.FunctionID) (over func()) {
+	if c.invoker == nil {
+		return func() {}
+	}
+	return c.invoker.Changing(project, function)
+}
+
 // publish passes a change of this node on.
 func (c *changes) publish(change store.Change) {
 	if c.auth == nil {

@@ -85,7 +85,7 @@ func Run(ctx context.Context, c config.Config, logger *slog.Logger, ready func(N
 	var changes changes // filled in below; nothing changes before
 	dead := newNotices(logger)
 	db, err := store.Open(ctx, store.Config{
-		Path: filepath.Join(c.Data, "flint.db"), Logger: logger, Secret: secret, Model: eventModel, Changed: changes.publish, Died: dead.add,
+		Path: filepath.Join(c.Data, "flint.db"), Logger: logger, Secret: secret, Model: eventModel, Changed: changes.publish, Changing: changes.announce, Died: dead.add,
 		ScheduleSpread: time.Duration(c.ScheduleSpread) * time.Second,
 	})
 	if err != nil {

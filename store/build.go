@@ -106,6 +106,8 @@ func (s *Store) FinishBuild(ctx context.Context, id flint.DeploymentID, attempt 
 		return false, errors.New("store: a build cannot end as " + string(o.Status))
 	}
 	var f *flint.Function
+	over := func() {}
+	defer func() { over() }()
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
 		var uid, created int64
 		var activate bool
@@ -123,6 +125,8 @@ func (s *Store) FinishBuild(ctx context.Context, id flint.DeploymentID, attempt 
 		if f, err = functionByUID(ctx, t, uid); err != nil || f == nil {
 			return err
 		}
+		over() // of a transaction that was tried before
+		over = s.changing(f.Project, f.ID)
 		if o.Status == flint.DeploymentReady && activate {
 			f.DeploymentID, f.DeploymentCreatedAt, f.Live = id, instant(created), true
 		}

@@ -2,6 +2,8 @@ package store
 
 import (
 	"fmt"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -289,5 +291,41 @@ func TestEachBuildHasOneBuilder(t *testing.T) {
 		if n != 1 {
 			t.Errorf("build %s was claimed %d times", id, n)
 		}
+	}
+}
+
+// Clients poll for the end of a build and call at once: who keeps the function in memory knows before they can.
+func TestTheEndOfABuildIsAnnouncedBefore(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	var said []string
+	s, err := Open(ctx, Config{
+		Path: filepath.Join(t.TempDir(), "flint.db"), Secret: secret(1),
+		Changed: func(c Change) { said = append(said, "changed "+string(c.Function)) },
+		Changing: func(_ flint.ProjectID, f flint.FunctionID) func() {
+			said = append(said, "changing "+string(f))
+			return func() { said = append(said, "over") }
+		},
+	})
+	must(t, err)
+	defer func() { must(t, s.Close()) }()
+	must(t, s.CreateProject(ctx, &flint.Project{ID: "p", Name: "P"}))
+	f := &flint.Function{Project: "p", ID: "f", Name: "F", Runtime: "node-22", Enabled: true, Live: true, Timeout: time.Second}
+	must(t, s.CreateFunction(ctx, f, nil))
+	must(t, s.CreateDeployment(ctx, newDeployment("d", true)))
+	d, attempt, err := s.ClaimBuild(ctx, "n", time.Minute)
+	if err != nil || d == nil {
+		t.Fatal(d, err)
+	}
+	said = nil
+	if current, err := s.FinishBuild(ctx, d.ID, attempt, BuildOutcome{Status: flint.DeploymentReady, Digest: "x"}); !current || err != nil {
+		t.Fatal(current, err)
+	}
+	if want := []string{"changing f", "changed f", "over"}; !slices.Equal(said, want) {
+		t.Errorf("%q, want %q", said, want)
+	}
+	said = nil
+	if _, err := s.FinishBuild(ctx, d.ID, attempt, BuildOutcome{Status: flint.DeploymentReady, Digest: "x"}); err != nil || said != nil {
+		t.Errorf("%q of a result that came late, %v", said, err)
 	}
 }

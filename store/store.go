@@ -39,6 +39,10 @@ type Config struct {
 	Died    func(*flint.DeadLetter) // told of dead letters after their commit, without body and headers; must not block; nil: nobody asks
 	Changed func(Change)            // called after a commit that changed what nodes keep in memory, by whoever made the change, who waits for it; nil: nobody asks
 
+	// Changing is called before the commit of a change of a function that clients may see before Changed has been told of it, and
+	// what it returns after that. It may be called in a transaction, and must not read or write the store. nil: nobody asks.
+	Changing func(flint.ProjectID, flint.FunctionID) (over func())
+
 	ScheduleSpread time.Duration    // longest delay of scheduled runs, for functions that do not say it themselves
 	ScheduleClock  func() time.Time // what schedules go by [time.Now]
 }
@@ -177,6 +181,14 @@ func (s *Store) changed(c Change) {
 	if s.config.Changed != nil {
 		s.config.Changed(c)
 	}
+}
+
+// changing announces what is about to be committed.
+func (s *Store) changing(project flint.ProjectID, function flint.FunctionID) (over func()) {
+	if s.config.Changing == nil {
+		return func() {}
+	}
+	return s.config.Changing(project, function)
 }
 
 func (s *Store) functionChanged(project flint.ProjectID, function flint.FunctionID) {
