@@ -170,9 +170,9 @@ func TestAFunctionThatCallsTheAPIThatRunsItDoesNotDeadlock(t *testing.T) {
 }
 
 // TestAFunctionOfOneCallAtATimeThatCallsItselfDoesNotDeadlock needs a worker for each call that waits. How many there may
-// be depends on the machine: the call that finds none is refused after a while, which ends all that wait for it.
+// be depends on the machine: the call that finds none is refused after a while, which ends all that wait for it. It is not
+// run beside others: all those workers start one after the other, within the time of one call.
 func TestAFunctionOfOneCallAtATimeThatCallsItselfDoesNotDeadlock(t *testing.T) {
-	t.Parallel()
 	n := shared.get(t)
 	f := n.Deploy(t, node.Function{
 		ID: "caller-python", Runtime: runtime(t, n, "python"), Entrypoint: "main.py", Timeout: 60, Scopes: []string{"execution.write"},

@@ -35,8 +35,6 @@ func TestSoak(t *testing.T) {
 		if length, err = time.ParseDuration(v); err != nil {
 			t.Fatalf("FLINT_TEST_SOAK: %v", err)
 		}
-	} else {
-		t.Parallel()
 	}
 	program, err := os.Executable()
 	if err != nil {
