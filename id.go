@@ -35,12 +35,12 @@ type WebhookID string
 // random ones. Identifiers made later on one machine sort after earlier ones, to the microsecond.
 func NewID() string {
 	now := time.Now()
-	var random [8]byte
+	var random [4]byte
 	_, _ = rand.Read(random[:]) // never fails since Go 1.24
 	var id [20]byte
 	putHex(id[:8], uint64(now.Unix()))
 	putHex(id[8:13], uint64(now.Nanosecond()/1000))
-	putHex(id[13:], binary.NativeEndian.Uint64(random[:]))
+	putHex(id[13:], uint64(binary.NativeEndian.Uint32(random[:])))
 	return string(id[:])
 }
 

@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,7 +33,7 @@ func TestNewID(t *testing.T) {
 	if at := time.Unix(seconds, micros*1000); at.Before(begun.Truncate(time.Microsecond)) || at.After(time.Now()) {
 		t.Errorf("%s says %v, made after %v", ids[0], at, begun)
 	}
-	if !slices.IsSortedFunc(ids, func(a, b string) int { return cmpPrefix(a, b, 13) }) {
+	if !slices.IsSortedFunc(ids, func(a, b string) int { return strings.Compare(a[:13], b[:13]) }) {
 		t.Error("later ones sort before earlier ones")
 	}
 	slices.Sort(ids)
@@ -40,5 +41,3 @@ func TestNewID(t *testing.T) {
 		t.Error("two are the same")
 	}
 }
-
-func cmpPrefix(a, b string, n int) int { return slices.Compare([]byte(a[:n]), []byte(b[:n])) }

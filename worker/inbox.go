@@ -47,8 +47,8 @@ func (in *inbox) run() error {
 	return in.err
 }
 
-// Looking for an answer takes a processor, but waking one that sleeps takes some 20 µs, several times while a short function
-// runs: who would sleep, whoever wakes him, and what the scheduler does meanwhile.
+// lookTime is how long a caller looks for its answer at most. It has a processor meanwhile, but to sleep and be woken would
+// take one about as long: there is the caller to wake, whoever wakes it, and what the scheduler does in between.
 const lookTime = 200 * time.Microsecond
 
 // look reads until enough says so, instead of the worker's reader, for a moment in which that is likely. It stops when
@@ -86,7 +86,8 @@ func (in *inbox) take(enough func() bool) error {
 		if err == nil {
 			err = in.cut(n)
 		}
-		if in.err = err; enough != nil && enough() {
+		in.err = err
+		if enough != nil && enough() {
 			break
 		}
 	}

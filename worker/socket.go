@@ -17,7 +17,7 @@ import (
 // socket is Flint's end of the stream to a worker. A Unix socket tells whoever waits for it each time that the other side has
 // read something, because there is room to write now: with the runtime's poller, which always asks for both, every request
 // would wake a thread for nothing, often on the very processor that the worker wants. So the socket is in a poller of its own
-// that asks for what comes, and the runtime's waits for that one. One goroutine reads, one at a time writes.
+// that asks for what comes, and the runtime's waits for that one. One goroutine at a time reads, and one writes.
 type socket struct {
 	poller   *os.File        // the runtime sees it as a file; it is readable when fd is
 	pollerFD int             // of poller
