@@ -32,6 +32,11 @@ func sample(id string, f *flint.Function) *flint.Execution {
 	}
 }
 
+func record(e *flint.Execution) *executionRecord {
+	r := newRecord(e)
+	return &r
+}
+
 func BenchmarkAppendExecution(b *testing.B) {
 	for _, callers := range []int{1, 8, 64} {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) { benchAppend(b, callers) })

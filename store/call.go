@@ -152,7 +152,7 @@ func (s *Store) enqueue(ctx context.Context, t *tx, q *queueEntry) error {
 	if body == nil {
 		body = []byte{}
 	}
-	if err := addExecution(ctx, t, q.row); err != nil {
+	if err := addExecution(ctx, t, &q.row); err != nil {
 		return err
 	}
 	owner, delivery, err := t.delivery(ctx, e)

@@ -50,36 +50,15 @@ func unlines(text string) []string {
 	return strings.Split(strings.Trim(text, "\n"), "\n")
 }
 
-// insertColumns are the columns of a new execution, in the order of executionRecord.
-const insertColumns = `insert into executions (owner, id, created_at, updated_at, deployment, trigger, status, method, path, status_code, duration,
-	scheduled_at, permissions, headers, logs, errors, receipt) values `
-
-// An execution that began before the last namesake of its function was deleted belongs to that one, and is refused like
-// one of no function.
-const insertExecution = insertColumns +
-	`((select uid from functions where project = $1 and id = $2 and born_at <= $3), $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`
-
-func addExecution(ctx context.Context, t *tx, r executionRecord) error {
-	span, at := r.span()
-	err := t.cover(ctx, span, at)
-	if err == nil {
-		err = t.exec(ctx, insertExecution, r...)
-	}
-	if isMissingOwner(err) {
-		return flint.ErrFunctionNotFound
-	}
-	return err
-}
-
 // KeepExecution adds the record of an execution that ended. When it returns nil the record outlives the process, and
 // every read that begins later finds it. It does not wait for the database as a rule, and does not say when the function
 // has been deleted meanwhile: its executions go with it.
 func (s *Store) KeepExecution(ctx context.Context, e *flint.Execution) error {
 	r := newRecord(e)
-	if s.records.add(r) {
+	if s.records.add(&r) {
 		return nil
 	}
-	if err := s.appendExecution(ctx, r); !errors.Is(err, flint.ErrFunctionNotFound) {
+	if err := s.appendExecution(ctx, &r); !errors.Is(err, flint.ErrFunctionNotFound) {
 		return err
 	}
 	return nil
@@ -88,10 +67,11 @@ func (s *Store) KeepExecution(ctx context.Context, e *flint.Execution) error {
 // AppendExecution adds the record of an execution that ended. When it returns nil the row is in the database. An
 // execution of a function that was deleted while it ran is ErrFunctionNotFound.
 func (s *Store) AppendExecution(ctx context.Context, e *flint.Execution) error {
-	return s.appendExecution(ctx, newRecord(e))
+	r := newRecord(e)
+	return s.appendExecution(ctx, &r)
 }
 
-func (s *Store) appendExecution(ctx context.Context, r executionRecord) error {
+func (s *Store) appendExecution(ctx context.Context, r *executionRecord) error {
 	return s.writer.do(ctx, &job{single: true, run: func(ctx context.Context, t *tx) error { return addExecution(ctx, t, r) }})
 }
 
@@ -99,7 +79,7 @@ func (s *Store) appendExecution(ctx context.Context, r executionRecord) error {
 func (s *Store) RecordExecution(ctx context.Context, e *flint.Execution) error {
 	r := newRecord(e)
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
-		if err := addExecution(ctx, t, r); err != nil {
+		if err := addExecution(ctx, t, &r); err != nil {
 			return err
 		}
 		return s.executionEvent(ctx, t, e, "create")

@@ -24,49 +24,60 @@ func encodeHeaders(request, response []flint.Header) string {
 	for _, h := range response {
 		n += len(h.Name) + len(h.Value) + 24
 	}
-	b := append(make([]byte, 0, n), `{"q":[`...)
-	b = appendHeaders(b, request)
-	b = append(b, `],"s":[`...)
-	b = appendHeaders(b, response)
-	return string(append(b, `]}`...))
+	var b strings.Builder
+	b.Grow(n)
+	b.WriteString(`{"q":[`)
+	writeHeaders(&b, request)
+	b.WriteString(`],"s":[`)
+	writeHeaders(&b, response)
+	b.WriteString(`]}`)
+	return b.String()
 }
 
-func appendHeaders(b []byte, headers []flint.Header) []byte {
+func writeHeaders(b *strings.Builder, headers []flint.Header) {
 	for i, h := range headers {
 		if i > 0 {
-			b = append(b, ',')
+			b.WriteByte(',')
 		}
-		b = append(b, `{"name":`...)
-		b = appendJSON(b, h.Name)
-		b = append(b, `,"value":`...)
-		b = appendJSON(b, h.Value)
-		b = append(b, '}')
+		b.WriteString(`{"name":`)
+		writeJSON(b, h.Name)
+		b.WriteString(`,"value":`)
+		writeJSON(b, h.Value)
+		b.WriteByte('}')
 	}
-	return b
 }
 
-// appendJSON writes a JSON string. Header values are bytes; what is not UTF-8 becomes the replacement character.
-func appendJSON(b []byte, s string) []byte {
+// writeJSON writes a JSON string. Header values are bytes; what is not UTF-8 becomes the replacement character.
+func writeJSON(b *strings.Builder, s string) {
 	const hex = "0123456789abcdef"
-	b = append(b, '"')
+	b.WriteByte('"')
+	plain := 0 // s[plain:i] needs no escape
 	for i := 0; i < len(s); {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
+		c := s[i]
+		if c >= ' ' && c < utf8.RuneSelf && c != '"' && c != '\\' {
 			i++
+			continue
+		}
+		b.WriteString(s[plain:i])
+		switch {
+		case c >= utf8.RuneSelf:
+			r, n := utf8.DecodeRuneInString(s[i:])
+			b.WriteRune(r)
+			i += n
 		case c < ' ':
-			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-			i++
-		case c < utf8.RuneSelf:
-			b = append(b, c)
+			b.WriteString(`\u00`)
+			b.WriteByte(hex[c>>4])
+			b.WriteByte(hex[c&15])
 			i++
 		default:
-			r, n := utf8.DecodeRuneInString(s[i:])
-			b = utf8.AppendRune(b, r)
-			i += n
+			b.WriteByte('\\')
+			b.WriteByte(c)
+			i++
 		}
+		plain = i
 	}
-	return append(b, '"')
+	b.WriteString(s[plain:])
+	b.WriteByte('"')
 }
 
 // decodeHeaders reads what encodeHeaders writes. What has other characters in it than nearly all headers have is left to

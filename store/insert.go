@@ -4,31 +4,77 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"flint"
 )
 
-// insertRows is how many rows insertExecutions takes. One statement for each row costs twice as much; with more than these
-// a row becomes dearer again.
-const insertRows = 8
-
-// insertExecutions inserts executions whose owners are known: for each the owner, then the arguments of insertExecution from its
-// id on.
-var insertExecutions = insertColumns + placeholderRows(insertRows, ownedColumns) //nolint:gochecknoglobals // read only
-
+// Columns of a new execution.
 const (
-	idColumn     = 3 // of an executionRecord
-	ownedColumns = 1 + recordColumns - idColumn
+	insertColumns = "insert into executions (owner, " + commonNames + ", " + ownNames + ") "
+	commonNames   = "deployment, trigger, status, method, path, status_code, scheduled_at, permissions, errors"
+	ownNames      = "id, created_at, updated_at, duration, headers, logs, receipt"
+
+	commonCount = 9
+	ownCount    = 7
 )
 
-func placeholderRows(rows, columns int) string {
+// arguments appends the values of commonNames.
+func (c *commonColumns) arguments(args []any) []any {
+	return append(args, c.deployment, c.trigger, c.status, c.method, c.path, c.code, c.scheduled, c.permissions, c.errors)
+}
+
+// arguments appends the values of ownNames.
+func (r *executionRecord) arguments(args []any) []any {
+	return append(args, r.id, r.created, r.updated, r.duration, r.headers, r.logs, r.receipt)
+}
+
+// An execution that began before the last namesake of its function was deleted belongs to that one, and is refused like
+// one of no function.
+var insertExecution = insertColumns + "values ((select uid from functions where project = $1 and id = $2 and born_at <= $3), " + //nolint:gochecknoglobals // read only
+	placeholderList(3, commonCount+ownCount) + ")"
+
+// How many rows one statement takes. One for each row costs twice as much. Most of a row's cost are its parameters, so that rows which
+// agree in what rows mostly agree in have these only once: that halves them.
+const (
+	alikeRows  = 32
+	insertRows = 8 // with more of them that differ a row becomes dearer again
+)
+
+var ( //nolint:gochecknoglobals // read only
+	// insertAlike has the owner and the common columns, then the others of each row.
+	insertAlike = insertColumns + "select s.*, r.* from (select " + placeholderList(0, 1+commonCount) + ") s cross join (values " +
+		placeholderRows(1+commonCount, alikeRows, ownCount) + ") r"
+	// insertExecutions has all columns of each row.
+	insertExecutions = insertColumns + "values " + placeholderRows(0, insertRows, 1+commonCount+ownCount)
+)
+
+// placeholderRows are rows of placeholders, in parentheses, after a number of others.
+func placeholderRows(after, rows, columns int) string {
 	list := make([]string, rows)
 	for row := range list {
-		places := make([]string, columns)
-		for column := range places {
-			places[column] = fmt.Sprint("$", row*columns+column+1)
-		}
-		list[row] = "(" + strings.Join(places, ", ") + ")"
+		list[row] = "(" + placeholderList(after+row*columns, columns) + ")"
 	}
 	return strings.Join(list, ", ")
+}
+
+func placeholderList(after, n int) string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprint("$", after+i+1)
+	}
+	return strings.Join(list, ", ")
+}
+
+// addExecution adds one record, or returns ErrFunctionNotFound.
+func addExecution(ctx context.Context, t *tx, r *executionRecord) error {
+	err := t.cover(ctx, r.span(), r.created)
+	if err == nil {
+		err = t.exec(ctx, insertExecution, r.arguments(r.common.arguments([]any{r.project, r.function, r.created}))...)
+	}
+	if isMissingOwner(err) {
+		return flint.ErrFunctionNotFound
+	}
+	return err
 }
 
 // inserter adds many executions in one transaction.
@@ -44,45 +90,72 @@ type birthKey struct{ project, function string }
 type birth struct{ uid, bornAt int64 }
 
 // addExecutions adds records as addExecution adds one. refused hears which cannot be added, and why; an error is about all of them.
-func addExecutions(ctx context.Context, t *tx, rows []executionRecord, refused func(executionRecord, error)) error {
-	in := inserter{tx: t, owners: map[birthKey]birth{}, args: make([]any, 0, insertRows*ownedColumns)}
+func addExecutions(ctx context.Context, t *tx, rows []executionRecord, refused func(*executionRecord, error)) error {
+	in := inserter{tx: t, owners: map[birthKey]birth{}}
 	for len(rows) > 0 {
-		some := rows[:min(insertRows, len(rows))]
-		rows = rows[len(some):]
-		if len(some) == insertRows && in.together(ctx, some) {
-			continue
-		}
+		n := in.together(ctx, rows)
 		if t.trouble != nil {
 			return t.trouble
 		}
-		for _, r := range some { // also where one of them is refused: its neighbours are not
-			err := addExecution(ctx, t, r)
+		if n > 0 {
+			rows = rows[n:]
+			continue
+		}
+		n = min(insertRows, len(rows))
+		for i := range n { // also where one of them is refused: its neighbours are not
+			err := addExecution(ctx, t, &rows[i])
 			if t.trouble != nil { // nothing may be written any more: the transaction may have ended
 				return t.trouble
 			}
 			if err != nil {
-				refused(r, err)
+				refused(&rows[i], err)
 			}
 		}
+		rows = rows[n:]
 	}
 	return nil
 }
 
-// together adds insertRows records by one statement, and reports whether it did: all of them or none.
-func (in *inserter) together(ctx context.Context, rows []executionRecord) bool {
-	in.args = in.args[:0]
-	for _, r := range rows {
-		span, at := r.span()
-		if in.tx.cover(ctx, span, at) != nil {
-			return false
-		}
-		o, err := in.owner(ctx, birthKey{span.project, span.function})
-		if err != nil || o.uid == 0 || at < o.bornAt {
-			return false
-		}
-		in.args = append(append(in.args, o.uid), r[idColumn:]...)
+// together adds the first of the records by one statement, if there are enough, and returns how many it has added: all that it
+// tried or none.
+func (in *inserter) together(ctx context.Context, rows []executionRecord) int {
+	n, query := alikeRows, insertAlike
+	if len(rows) < n || !alike(rows[:n]) {
+		n, query = insertRows, insertExecutions
 	}
-	return in.tx.exec(ctx, insertExecutions, in.args...) == nil
+	if len(rows) < n {
+		return 0
+	}
+	in.args = in.args[:0]
+	for i := range rows[:n] {
+		r := &rows[i]
+		if in.tx.cover(ctx, r.span(), r.created) != nil {
+			return 0
+		}
+		o, err := in.owner(ctx, birthKey{r.project, r.function})
+		if err != nil || o.uid == 0 || r.created < o.bornAt {
+			return 0
+		}
+		if n == insertRows || i == 0 {
+			in.args = r.common.arguments(append(in.args, o.uid))
+		}
+		in.args = r.arguments(in.args)
+	}
+	if in.tx.exec(ctx, query, in.args...) != nil {
+		return 0
+	}
+	return n
+}
+
+// alike reports whether records are of one function and agree in the common columns.
+func alike(rows []executionRecord) bool {
+	first := &rows[0]
+	for i := range rows {
+		if r := &rows[i]; r.project != first.project || r.function != first.function || r.common != first.common {
+			return false
+		}
+	}
+	return true
 }
 
 func (in *inserter) owner(ctx context.Context, k birthKey) (o birth, err error) {

@@ -234,7 +234,7 @@ func TestTotalsStopCounting(t *testing.T) {
 	s, ctx := setup(t), t.Context()
 	must(t, s.write(ctx, func(ctx context.Context, t *tx) error {
 		e := sample("e", s.f)
-		if err := addExecution(ctx, t, newRecord(e)); err != nil {
+		if err := addExecution(ctx, t, record(e)); err != nil {
 			return err
 		}
 		for range 13 { // 1, 2, 4 … 8192 rows

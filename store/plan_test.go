@@ -310,7 +310,7 @@ func TestSpansHoldWhatIsInThem(t *testing.T) {
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
 		e := sample("e5", s.f)
 		e.Deployment, e.CreatedAt = "c", base
-		return errors.Join(addExecution(ctx, t, newRecord(e)), fail)
+		return errors.Join(addExecution(ctx, t, record(e)), fail)
 	})
 	if !errors.Is(err, fail) {
 		t.Errorf("write() = %v", err)

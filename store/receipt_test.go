@@ -38,12 +38,15 @@ func TestReceiptsAreKept(t *testing.T) {
 // TestRecordsOfTheVersionBefore reads what a node without receipts left in its journal.
 func TestRecordsOfTheVersionBefore(t *testing.T) {
 	t.Parallel()
-	want := newRecord(sample("e1", &flint.Function{Project: "p", ID: "f"}))
-	former := encodeRecord(nil, want[:formerColumns])
-	former[0] = formerFormat
-	got := value[executionRecord](t)(decodeRecord(former))
-	want[formerColumns] = ""
-	diff(t, "the record", got, want)
+	e := sample("e1", &flint.Function{Project: "p", ID: "f"})
+	e.Receipt = nil
+	want := record(e)
+	former := encodeRecord(nil, want)
+	former = former[:len(former)-2] // no receipt is a kind and a length
+	former[0], former[1] = formerFormat, formerColumns
+	if got := value[executionRecord](t)(decodeRecord(former)); got != *want {
+		t.Errorf("the record is %+v, want %+v", got, *want)
+	}
 	former[1]++
 	if _, err := decodeRecord(former); err == nil {
 		t.Error("a record with too many columns was read")

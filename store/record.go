@@ -9,24 +9,39 @@ import (
 	"flint"
 )
 
-// executionRecord is the row of an execution: the arguments of insertExecution.
-type executionRecord []any
+// executionRecord is the row of an execution, and what it belongs to.
+type executionRecord struct {
+	project, function string
+	common            commonColumns
 
-func (r executionRecord) text(i int) string { s, _ := r[i].(string); return s }
+	id               string
+	created, updated int64 // in milliseconds, as all times
+	duration         float64
+	headers          string
+	logs, receipt    string
+}
 
-func (r executionRecord) id() string { return r.text(3) }
+// commonColumns are those that the calls of a function mostly agree in.
+type commonColumns struct {
+	deployment, trigger, status, method, path string
+	code, scheduled                           int64
+	permissions, errors                       string
+}
 
-func (r executionRecord) span() (k spanKey, at int64) {
-	at, _ = r[4].(int64)
-	return spanKey{r.text(0), r.text(1), r.text(6)}, at
+func (r *executionRecord) span() spanKey {
+	return spanKey{r.project, r.function, r.common.deployment}
 }
 
 func newRecord(e *flint.Execution) executionRecord {
 	stamp(&e.CreatedAt, &e.UpdatedAt)
 	return executionRecord{
-		string(e.Project), string(e.Function), e.CreatedAt.UnixMilli(), string(e.ID), e.CreatedAt.UnixMilli(), e.UpdatedAt.UnixMilli(), string(e.Deployment),
-		string(e.Trigger), string(e.Status), e.RequestMethod, e.RequestPath, int64(e.StatusCode), e.Duration, millis(e.ScheduledAt),
-		lines(e.Permissions), encodeHeaders(e.RequestHeaders, e.ResponseHeaders), e.Logs, e.Errors, encodeReceipt(e.Receipt),
+		project: string(e.Project), function: string(e.Function),
+		common: commonColumns{
+			deployment: string(e.Deployment), trigger: string(e.Trigger), status: string(e.Status), method: e.RequestMethod, path: e.RequestPath,
+			code: int64(e.StatusCode), scheduled: millis(e.ScheduledAt), permissions: lines(e.Permissions), errors: e.Errors,
+		},
+		id: string(e.ID), created: e.CreatedAt.UnixMilli(), updated: e.UpdatedAt.UnixMilli(), duration: e.Duration,
+		headers: encodeHeaders(e.RequestHeaders, e.ResponseHeaders), logs: e.Logs, receipt: encodeReceipt(e.Receipt),
 	}
 }
 
@@ -47,67 +62,100 @@ const (
 
 var errRecord = errors.New("an entry is not the record of an execution")
 
-func encodeRecord(b []byte, r executionRecord) []byte {
-	b = append(b, recordFormat, byte(len(r)))
-	for _, value := range r {
-		switch v := value.(type) {
-		case string:
-			b = binary.AppendUvarint(append(b, kindText), uint64(len(v)))
-			b = append(b, v...)
-		case int64:
-			b = binary.AppendVarint(append(b, kindWhole), v)
-		case float64:
-			b = binary.LittleEndian.AppendUint64(append(b, kindFloat), math.Float64bits(v))
-		}
+func encodeRecord(b []byte, r *executionRecord) []byte {
+	b, c := append(b, recordFormat, recordColumns), &r.common
+	b = appendText(b, r.project)
+	b = appendText(b, r.function)
+	b = appendWhole(b, r.created) // as what the deletion of a namesake is compared with
+	b = appendText(b, r.id)
+	b = appendWhole(b, r.created)
+	b = appendWhole(b, r.updated)
+	for _, text := range [...]string{c.deployment, c.trigger, c.status, c.method, c.path} {
+		b = appendText(b, text)
+	}
+	b = appendWhole(b, c.code)
+	b = binary.LittleEndian.AppendUint64(append(b, kindFloat), math.Float64bits(r.duration))
+	b = appendWhole(b, c.scheduled)
+	for _, text := range [...]string{c.permissions, r.headers, r.logs, c.errors, r.receipt} {
+		b = appendText(b, text)
 	}
 	return b
 }
 
-func decodeRecord(b []byte) (executionRecord, error) {
+func appendText(b []byte, text string) []byte {
+	b = binary.AppendUvarint(append(b, kindText), uint64(len(text)))
+	return append(b, text...)
+}
+
+func appendWhole(b []byte, n int64) []byte { return binary.AppendVarint(append(b, kindWhole), n) }
+
+func decodeRecord(b []byte) (r executionRecord, err error) {
 	former := len(b) >= 2 && b[0] == formerFormat && b[1] == formerColumns
 	if !former && (len(b) < 2 || b[0] != recordFormat || b[1] != recordColumns) {
-		return nil, fmt.Errorf("%w that this version knows", errRecord)
+		return r, fmt.Errorf("%w that this version knows", errRecord)
 	}
-	columns := int(b[1])
-	b = b[2:]
-	r := make(executionRecord, 0, recordColumns)
-	for range columns {
-		if len(b) == 0 {
-			return nil, errRecord
-		}
-		kind := b[0]
-		b = b[1:]
-		var n int
-		switch kind {
-		case kindText:
-			size, k := binary.Uvarint(b)
-			if k <= 0 || size > uint64(len(b)-k) {
-				return nil, errRecord
-			}
-			n = k + int(size)
-			r = append(r, string(b[k:n]))
-		case kindWhole:
-			v, k := binary.Varint(b)
-			if k <= 0 {
-				return nil, errRecord
-			}
-			n = k
-			r = append(r, v)
-		case kindFloat:
-			if n = 8; len(b) < n {
-				return nil, errRecord
-			}
-			r = append(r, math.Float64frombits(binary.LittleEndian.Uint64(b)))
-		default:
-			return nil, errRecord
-		}
-		b = b[n:]
+	d, c := columns{rest: b[2:]}, &r.common
+	r.project, r.function = d.text(), d.text()
+	d.whole()
+	r.id, r.created, r.updated = d.text(), d.whole(), d.whole()
+	c.deployment, c.trigger, c.status, c.method, c.path = d.text(), d.text(), d.text(), d.text(), d.text()
+	c.code, r.duration, c.scheduled = d.whole(), d.float(), d.whole()
+	c.permissions, r.headers, r.logs, c.errors = d.text(), d.text(), d.text(), d.text()
+	if !former {
+		r.receipt = d.text()
 	}
-	if len(b) > 0 {
-		return nil, errRecord
-	}
-	if former {
-		r = append(r, "")
+	if d.bad || len(d.rest) > 0 {
+		return executionRecord{}, errRecord
 	}
 	return r, nil
+}
+
+// columns reads the values of a record. After one that is not there it returns zero values.
+type columns struct {
+	rest []byte
+	bad  bool
+}
+
+// value takes the kind of the next value and leaves its bytes.
+func (d *columns) value(kind byte) []byte {
+	if len(d.rest) == 0 || d.rest[0] != kind {
+		d.fail()
+		return nil
+	}
+	return d.rest[1:]
+}
+
+func (d *columns) fail() { d.rest, d.bad = nil, true }
+
+func (d *columns) text() string {
+	b := d.value(kindText)
+	size, k := binary.Uvarint(b)
+	if k <= 0 || size > uint64(len(b)-k) {
+		d.fail()
+		return ""
+	}
+	end := k + int(size) // at most len(b)
+	d.rest = b[end:]
+	return string(b[k:end])
+}
+
+func (d *columns) whole() int64 {
+	b := d.value(kindWhole)
+	n, k := binary.Varint(b)
+	if k <= 0 {
+		d.fail()
+		return 0
+	}
+	d.rest = b[k:]
+	return n
+}
+
+func (d *columns) float() float64 {
+	b := d.value(kindFloat)
+	if len(b) < 8 {
+		d.fail()
+		return 0
+	}
+	d.rest = b[8:]
+	return math.Float64frombits(binary.LittleEndian.Uint64(b))
 }

@@ -106,7 +106,7 @@ func (r *records) replay(ctx context.Context, found []journal.Batch) (last uint6
 }
 
 // add accepts a record, if there is a journal with room for it.
-func (r *records) add(row executionRecord) bool {
+func (r *records) add(row *executionRecord) bool {
 	r.mu.Lock()
 	if r.journal == nil {
 		r.mu.Unlock()
@@ -115,7 +115,7 @@ func (r *records) add(row executionRecord) bool {
 	r.buffer = encodeRecord(r.buffer[:0], row)
 	taken := r.journal.Append(r.buffer)
 	if taken {
-		r.rows = append(r.rows, row)
+		r.rows = append(r.rows, *row)
 		r.unstored.Add(1)
 	}
 	if cap(r.buffer) > 1<<18 {
@@ -236,9 +236,9 @@ func (r *records) write(ctx context.Context, number uint64, rows []executionReco
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordEffort)
 	defer cancel()
 	err := r.writer.do(ctx, &job{run: func(ctx context.Context, t *tx) error {
-		err := addExecutions(ctx, t, rows, func(row executionRecord, err error) {
+		err := addExecutions(ctx, t, rows, func(row *executionRecord, err error) {
 			if !errors.Is(err, flint.ErrFunctionNotFound) {
-				r.log.ErrorContext(ctx, "record of a call refused", slog.String("execution_id", row.id()), slog.String("err", err.Error()))
+				r.log.ErrorContext(ctx, "record of a call refused", slog.String("execution_id", row.id), slog.String("err", err.Error()))
 			}
 		})
 		if err != nil {

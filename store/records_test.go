@@ -94,17 +94,17 @@ func TestRefusedRecordsLeaveTheirNeighboursAlone(t *testing.T) {
 	must(t, s.CreateFunction(ctx, gone, nil))
 	namesake := &flint.Function{Project: "p", ID: "namesake"}
 	must(t, s.CreateFunction(ctx, namesake, nil))
-	must(t, s.AppendExecution(ctx, sample("e20", s.f)))
+	must(t, errors.Join(s.AppendExecution(ctx, sample("e020", s.f)), s.AppendExecution(ctx, sample("e060", s.f))))
 	must(t, errors.Join(s.DeleteFunction(ctx, "p", "gone"), s.DeleteFunction(ctx, "p", "namesake")))
 	must(t, s.CreateFunction(ctx, namesake, nil))
 
 	var rows []executionRecord
 	var want []string
-	refused := map[int]error{ // by place: at both ends of a statement, within one, and among those that are left over
-		0: flint.ErrFunctionNotFound, 7: flint.ErrFunctionNotFound, 12: flint.ErrFunctionNotFound, 20: nil, 42: flint.ErrFunctionNotFound,
+	refused := map[int]error{ // by place: at both ends of a statement, within one, among rows that are alike, and among those that are left over
+		0: flint.ErrFunctionNotFound, 7: flint.ErrFunctionNotFound, 12: flint.ErrFunctionNotFound, 20: nil, 42: flint.ErrFunctionNotFound, 60: nil,
 	}
-	for i := range 5*insertRows + 3 {
-		e := sample(fmt.Sprintf("e%02d", i), s.f)
+	for i := range 5*insertRows + 3 + 2*alikeRows {
+		e := sample(fmt.Sprintf("e%03d", i), s.f)
 		switch i {
 		case 0, 42:
 			e.Function = "gone"
@@ -113,15 +113,15 @@ func TestRefusedRecordsLeaveTheirNeighboursAlone(t *testing.T) {
 		case 30:
 			e.Function = "namesake" // of the one that is there
 		}
-		if _, no := refused[i]; !no || i == 20 {
+		if _, no := refused[i]; !no || i == 20 || i == 60 {
 			want = append(want, string(e.ID))
 		}
-		rows = append(rows, newRecord(e))
+		rows = append(rows, *record(e))
 	}
 	got := map[int]error{}
 	must(t, s.write(ctx, func(ctx context.Context, tx *tx) error {
-		return addExecutions(ctx, tx, rows, func(r executionRecord, err error) {
-			got[slices.IndexFunc(rows, func(o executionRecord) bool { return o.id() == r.id() })] = err
+		return addExecutions(ctx, tx, rows, func(r *executionRecord, err error) {
+			got[slices.IndexFunc(rows, func(o executionRecord) bool { return o.id == r.id })] = err
 		})
 	}))
 	for place, err := range got {
@@ -157,14 +157,14 @@ func TestNothingIsAddedAfterTrouble(t *testing.T) {
 		case insertRows - 1:
 			e.Logs = strings.Repeat("x", 1<<20) // the last of them is too much
 		}
-		rows = append(rows, newRecord(e))
+		rows = append(rows, *record(e))
 	}
 	must(t, s.writer.do(ctx, &job{run: func(ctx context.Context, t *tx) error {
 		_, err := t.conn.ExecContext(ctx, "pragma max_page_count = 200")
 		return err
 	}}))
 	err := s.writer.do(ctx, &job{run: func(ctx context.Context, t *tx) error {
-		return addExecutions(ctx, t, rows, func(executionRecord, error) {})
+		return addExecutions(ctx, t, rows, func(*executionRecord, error) {})
 	}})
 	if err == nil {
 		t.Fatal("a full database takes all")
@@ -308,8 +308,25 @@ func TestWithoutAJournal(t *testing.T) {
 	must(t, other.Close())
 }
 
+// TestRecordFormat: what is in a journal is read by other versions, too.
+func TestRecordFormat(t *testing.T) {
+	t.Parallel()
+	e := sample("e1", &flint.Function{Project: "p", ID: "f"})
+	e.CreatedAt, e.UpdatedAt, e.ScheduledAt = time.UnixMilli(1700000000123), time.UnixMilli(1700000000456), time.UnixMilli(1700000000001)
+	e.Permissions, e.Errors, e.Logs = []string{`read("user:u")`}, "oh\n", "one\n"
+	const want = "\x02\x13s\x01ps\x01fi\xf6\xa1\xab\xfe\xf9bs\x02e1i\xf6\xa1\xab\xfe\xf9bi\x90\xa7\xab\xfe\xf9bs\x1468c1f2aa0003f1b2c3d4s\x04https\tcompleted" +
+		"s\x04POSTs\x17/orders/17?expand=itemsi\x90\x03f\xd7\x86\x8aq\xfe&T?i\x82\xa0\xab\xfe\xf9bs\x10\nread(\"user:u\")\ns\xbb\x02" +
+		`{"q":[{"name":"content-type","value":"application/json"},{"name":"content-length","value":"128"},{"name":"host","value":"shop.functions.localhost"},` +
+		`{"name":"x-appwrite-client-ip","value":"203.0.113.7"}],"s":[{"name":"content-type","value":"application/json; charset=utf-8"},{"name":"content-length","value":"512"}]}` +
+		"s\x04one\ns\x03oh\ns\"0 0 1234 128 512 1011 58720256 1 0"
+	diff(t, "the entry", string(encodeRecord(nil, record(e))), want)
+	if got := value[executionRecord](t)(decodeRecord([]byte(want))); got != *record(e) {
+		t.Errorf("the record is %+v, want %+v", got, *record(e))
+	}
+}
+
 func FuzzRecord(f *testing.F) {
-	f.Add(encodeRecord(nil, newRecord(sample("e1", &flint.Function{Project: "p", ID: "f"}))))
+	f.Add(encodeRecord(nil, record(sample("e1", &flint.Function{Project: "p", ID: "f"}))))
 	f.Add([]byte{recordFormat, recordColumns, kindText, 0xff})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := decodeRecord(b)
@@ -319,8 +336,8 @@ func FuzzRecord(f *testing.F) {
 			}
 			return
 		}
-		again, err := decodeRecord(encodeRecord(nil, r))
-		if err != nil || !bytes.Equal(encodeRecord(nil, r), encodeRecord(nil, again)) {
+		again, err := decodeRecord(encodeRecord(nil, &r))
+		if err != nil || !bytes.Equal(encodeRecord(nil, &r), encodeRecord(nil, &again)) {
 			t.Errorf("record %v is %v after encoding it: %v", r, again, err)
 		}
 	})

@@ -77,14 +77,14 @@ func (s *Store) Relay(ctx context.Context, f *Effects) error {
 }
 
 func (s *Store) runOfEvent(ctx context.Context, t *tx, r *EventRun, q *queueEntry) error {
-	found, err := t.one(ctx, "select 1 from functions where project = $1 and id = $2 and born_at <= $3", q.row[:3], ignore)
+	found, err := t.one(ctx, "select 1 from functions where project = $1 and id = $2 and born_at <= $3", []any{q.row.project, q.row.function, q.row.created}, ignore)
 	if err != nil || !found {
 		return err
 	}
 	if r.Call != nil {
 		return s.enqueue(ctx, t, q)
 	}
-	if err := addExecution(ctx, t, q.row); err != nil {
+	if err := addExecution(ctx, t, &q.row); err != nil {
 		return err
 	}
 	t.actor = r.Actor

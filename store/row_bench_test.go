@@ -69,7 +69,7 @@ func batchCost(b *testing.B, s *Store, f *flint.Function, shape func(*flint.Exec
 	before := cpu(b)
 	must(b, s.write(b.Context(), func(ctx context.Context, t *tx) error {
 		for _, e := range all {
-			if err := addExecution(ctx, t, newRecord(e)); err != nil {
+			if err := addExecution(ctx, t, record(e)); err != nil {
 				return err
 			}
 		}
