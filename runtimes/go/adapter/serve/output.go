@@ -22,6 +22,8 @@ type output struct {
 	mu       sync.Mutex
 	shrunk   sync.Cond // pending was taken, or err was set
 	pending  []byte
+	added    uint64 // bytes that were ever pending
+	taken    uint64 // bytes of them that were given to w
 	spare    []byte // the buffer that was written last
 	writing  bool
 	closing  bool // close w once nothing is pending
@@ -46,13 +48,28 @@ func (o *output) wait() {
 	o.mu.Unlock()
 }
 
-// add queues what f appends. The caller then calls flush, or later.
-func (o *output) add(f func(b []byte) []byte) {
+// add queues what f appends and returns where that ends among all that was ever queued. The caller then calls flush, share or later.
+func (o *output) add(f func(b []byte) []byte) (end uint64) {
 	o.mu.Lock()
+	defer o.mu.Unlock()
 	if o.err == nil && !o.closing {
+		before := len(o.pending)
 		o.pending = f(o.pending)
+		o.added += uint64(len(o.pending) - before)
 	}
+	return o.added
+}
+
+// share writes what was queued up to an end, after others have had the chance to add theirs, unless one of these has
+// written it meanwhile: of requests that run in turn, one writes what all of them log, and one what all of them answer.
+func (o *output) share(end uint64) {
+	o.yield()
+	o.mu.Lock()
+	gone := o.taken >= end
 	o.mu.Unlock()
+	if !gone {
+		o.flush()
+	}
 }
 
 // Limits of yield.
@@ -86,6 +103,7 @@ func (o *output) flush() {
 	o.writing = true
 	for len(o.pending) > 0 && o.err == nil {
 		b := o.pending
+		o.taken = o.added
 		o.pending, o.spare = o.spare[:0], nil
 		o.shrunk.Broadcast()
 		o.mu.Unlock()

@@ -141,12 +141,9 @@ func (r *request) log(stream byte, text string) {
 		r.mu.Unlock()
 		return
 	}
-	r.addLog(stream, text)
+	end := r.addLog(stream, text)
 	r.mu.Unlock()
-	if !r.s.alone() {
-		r.s.out.yield()
-	}
-	r.s.out.flush()
+	r.s.write(end, r.s.alone())
 }
 
 // native sends printed text and reports whether the request could still take it.
@@ -171,8 +168,8 @@ func (r *request) native(stream byte, text []byte) bool {
 }
 
 // addLog queues log text. The caller holds mu.
-func (r *request) addLog(stream byte, text string) {
-	r.s.out.add(func(b []byte) []byte { return appendLog(b, r.id, stream, text) })
+func (r *request) addLog(stream byte, text string) (end uint64) {
+	return r.s.out.add(func(b []byte) []byte { return appendLog(b, r.id, stream, text) })
 }
 
 // answer sends the reply, in pieces as the window allows, after a last text for the errors.
@@ -203,12 +200,9 @@ func (r *request) answer(reply Reply, failure string) {
 		body = body[n:]
 		r.window -= n
 		if len(body) == 0 {
-			alone := r.end(flagEnd, head, piece)
+			end, alone := r.end(flagEnd, head, piece)
 			r.mu.Unlock()
-			if !alone {
-				r.s.out.yield()
-			}
-			r.s.out.flush()
+			r.s.write(end, alone)
 			return
 		}
 		r.send(0, head, piece)
@@ -218,10 +212,10 @@ func (r *request) answer(reply Reply, failure string) {
 }
 
 // send queues a piece of the answer. The caller holds mu.
-func (r *request) send(flags byte, head, piece []byte) {
+func (r *request) send(flags byte, head, piece []byte) (end uint64) {
 	first := !r.begun
 	r.begun = true
-	r.s.out.add(func(b []byte) []byte {
+	return r.s.out.add(func(b []byte) []byte {
 		if first {
 			return appendResponse(b, flags, r.id, head, piece)
 		}
@@ -231,10 +225,11 @@ func (r *request) send(flags byte, head, piece []byte) {
 
 // end queues the last piece of the answer. The server forgets the request first: Flint may use the id again as soon
 // as it has read the frame. It reports whether no other request is in flight. The caller holds mu.
-func (r *request) end(flags byte, head, piece []byte) (alone bool) {
+func (r *request) end(flags byte, head, piece []byte) (end uint64, alone bool) {
 	r.over = true
 	r.room.Broadcast()
-	return r.s.forget(r, func() { r.send(flags, head, piece) })
+	alone = r.s.forget(r, func() { end = r.send(flags, head, piece) })
+	return end, alone
 }
 
 // cancel answers at once. A goroutine cannot be stopped: one that works goes on until it returns, unheard, and Flint is

@@ -315,6 +315,15 @@ func (s *server) alone() bool {
 	return len(s.requests) <= 1
 }
 
+// write sees to it that what a request has queued is written. alone: no other request may have something to add.
+func (s *server) write(end uint64, alone bool) {
+	if alone {
+		s.out.flush()
+		return
+	}
+	s.out.share(end)
+}
+
 // forget removes a request and queues its end. The last of a draining server closes the connection behind it. It
 // reports whether no other request is left.
 func (s *server) forget(r *request, end func()) (alone bool) {

@@ -469,6 +469,26 @@ func TestOutputGathers(t *testing.T) {
 	}
 }
 
+func TestOutputShares(t *testing.T) {
+	release := make(chan struct{})
+	close(release)
+	w := &slowWriter{started: make(chan struct{}), release: release}
+	o := newOutput(w)
+	add := func(text string) uint64 { return o.add(func(b []byte) []byte { return append(b, text...) }) }
+	first := add("a")
+	second := add("b")
+	o.share(first)
+	add("c")
+	o.share(second) // is written
+	if diff := cmp.Diff([]string{"ab"}, w.writes); diff != "" {
+		t.Errorf("writes (-want +got):\n%s", diff)
+	}
+	o.share(add("d"))
+	if diff := cmp.Diff([]string{"ab", "cd"}, w.writes); diff != "" {
+		t.Errorf("writes (-want +got):\n%s", diff)
+	}
+}
+
 type slowWriter struct {
 	started, release chan struct{}
 	once             sync.Once
