@@ -40,12 +40,12 @@ const (
 	insertRows = 8 // with more of them that differ a row becomes dearer again
 )
 
-var ( //nolint:gochecknoglobals // read only
-	// insertAlike has the owner and the common columns, then the others of each row.
-	insertAlike = insertColumns + "select s.*, r.* from (select " + placeholderList(0, 1+commonCount) + ") s cross join (values " +
+// insertAlike has the owner and the common columns, then the others of each row; insertExecutions has all columns of each row.
+var (
+	insertAlike = insertColumns + //nolint:gochecknoglobals // read only
+		"select s.*, r.* from (select " + placeholderList(0, 1+commonCount) + ") s cross join (values " +
 		placeholderRows(1+commonCount, alikeRows, ownCount) + ") r"
-	// insertExecutions has all columns of each row.
-	insertExecutions = insertColumns + "values " + placeholderRows(0, insertRows, 1+commonCount+ownCount)
+	insertExecutions = insertColumns + "values " + placeholderRows(0, insertRows, 1+commonCount+ownCount) //nolint:gochecknoglobals // read only
 )
 
 // placeholderRows are rows of placeholders, in parentheses, after a number of others.

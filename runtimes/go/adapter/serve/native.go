@@ -92,8 +92,9 @@ func (c *capture) printed() bool {
 
 // pollFD is struct pollfd of ppoll(2).
 type pollFD struct {
-	fd              int32
-	events, revents int16
+	fd     int32
+	events int16
+	_      int16 // what has happened
 }
 
 const pollIn = 1 // POLLIN
