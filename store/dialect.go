@@ -62,6 +62,11 @@ func placeholders(query string) string {
 	return b.String()
 }
 
+// rowsInCommon selects rows of parameters: those that all rows begin with, which are given once, and then the others of each.
+func rowsInCommon(common, rows, own int) string {
+	return "select s.*, r.* from (select " + placeholderList(0, common) + ") s cross join (values " + placeholderRows(common, rows, own) + ") r"
+}
+
 // matches is the condition that a text matches a regular expression.
 func matches(text, pattern string) string { return "regexp(" + pattern + ", " + text + ")" }
 

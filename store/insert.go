@@ -42,9 +42,7 @@ const (
 
 // insertAlike has the owner and the common columns, then the others of each row; insertExecutions has all columns of each row.
 var (
-	insertAlike = insertColumns + //nolint:gochecknoglobals // read only
-		"select s.*, r.* from (select " + placeholderList(0, 1+commonCount) + ") s cross join (values " +
-		placeholderRows(1+commonCount, alikeRows, ownCount) + ") r"
+	insertAlike      = insertColumns + rowsInCommon(1+commonCount, alikeRows, ownCount)                   //nolint:gochecknoglobals // read only
 	insertExecutions = insertColumns + "values " + placeholderRows(0, insertRows, 1+commonCount+ownCount) //nolint:gochecknoglobals // read only
 )
 
