@@ -410,6 +410,9 @@ func splitHost(host, scheme string) (name string, port int) {
 	if scheme == "https" {
 		port = 443
 	}
+	if !strings.Contains(host, ":") { // as most are: an error would be made for nothing
+		return strings.Trim(host, "[]"), port
+	}
 	h, p, err := net.SplitHostPort(host)
 	if err != nil {
 		return strings.Trim(host, "[]"), port

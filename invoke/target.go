@@ -52,6 +52,10 @@ func (t *targets) get(ctx context.Context, project flint.ProjectID, function fli
 	key, whole := functionKey{project, function}, functionKey{project, ""}
 	t.mu.RLock()
 	got := t.known[key]
+	if got != nil && len(t.held) == 0 {
+		t.mu.RUnlock()
+		return got, nil
+	}
 	before, beforeWhole, all := t.version[key], t.version[whole], t.changes
 	held := len(t.held) > 0 && t.held[key] > 0
 	t.mu.RUnlock()

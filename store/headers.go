@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"flint"
+	"flint/internal/quote"
 )
 
 // executionHeaders is the form in which the headers of an execution are kept.
@@ -51,32 +52,28 @@ func writeHeaders(b *strings.Builder, headers []flint.Header) {
 func writeJSON(b *strings.Builder, s string) {
 	const hex = "0123456789abcdef"
 	b.WriteByte('"')
-	plain := 0 // s[plain:i] needs no escape
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= ' ' && c < utf8.RuneSelf && c != '"' && c != '\\' {
-			i++
-			continue
+	for {
+		n := quote.Plain(s)
+		b.WriteString(s[:n])
+		if s = s[n:]; s == "" {
+			break
 		}
-		b.WriteString(s[plain:i])
-		switch {
+		n = 1
+		switch c := s[0]; {
 		case c >= utf8.RuneSelf:
-			r, n := utf8.DecodeRuneInString(s[i:])
+			var r rune
+			r, n = utf8.DecodeRuneInString(s)
 			b.WriteRune(r)
-			i += n
 		case c < ' ':
 			b.WriteString(`\u00`)
 			b.WriteByte(hex[c>>4])
 			b.WriteByte(hex[c&15])
-			i++
 		default:
 			b.WriteByte('\\')
 			b.WriteByte(c)
-			i++
 		}
-		plain = i
+		s = s[n:]
 	}
-	b.WriteString(s[plain:])
 	b.WriteByte('"')
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"flint"
 	"flint/internal/frame"
+	"flint/internal/quote"
 )
 
 // appendHead appends the head of a request frame.
@@ -47,33 +48,27 @@ const hexDigits = "0123456789abcdef"
 // may hold.
 func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
-	start := 0
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= 0x20 && c < utf8.RuneSelf && c != '"' && c != '\\' {
-			i++
-			continue
+	for {
+		n := quote.Plain(s)
+		b = append(b, s[:n]...)
+		if s = s[n:]; s == "" {
+			return append(b, '"')
 		}
-		if c >= utf8.RuneSelf {
-			if r, size := utf8.DecodeRuneInString(s[i:]); r != utf8.RuneError || size != 1 {
-				i += size
-				continue
+		size := 1
+		switch c := s[0]; {
+		case c >= utf8.RuneSelf:
+			var r rune
+			if r, size = utf8.DecodeRuneInString(s); r == utf8.RuneError && size == 1 {
+				r = rune(c)
 			}
-			b = append(b, s[start:i]...)
-			b = utf8.AppendRune(b, rune(c))
-		} else {
-			b = append(b, s[start:i]...)
-			if c == '"' || c == '\\' {
-				b = append(b, '\\', c)
-			} else {
-				b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-			}
+			b = utf8.AppendRune(b, r)
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		default:
+			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 		}
-		i++
-		start = i
+		s = s[size:]
 	}
-	b = append(b, s[start:]...)
-	return append(b, '"')
 }
 
 // parseHead reads the head of a response frame. The common form is read in place; everything else goes the long way.
