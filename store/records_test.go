@@ -144,6 +144,48 @@ func TestRefusedRecordsLeaveTheirNeighboursAlone(t *testing.T) {
 	}
 }
 
+// TestRecordsKeepWhatIsTheirs has records that are alike but for one, in each of the columns that a statement has once.
+func TestRecordsKeepWhatIsTheirs(t *testing.T) {
+	t.Parallel()
+	s, ctx := setup(t), t.Context()
+	other := &flint.Function{Project: "p", ID: "other"}
+	must(t, s.CreateFunction(ctx, other, nil))
+	var want []*flint.Execution
+	for i, differ := range []func(*flint.Execution){
+		func(e *flint.Execution) { e.Function = other.ID },
+		func(e *flint.Execution) { e.Deployment = "another" },
+		func(e *flint.Execution) { e.Trigger = flint.TriggerSchedule },
+		func(e *flint.Execution) { e.Status = flint.ExecutionFailed },
+		func(e *flint.Execution) { e.RequestMethod = "PUT" },
+		func(e *flint.Execution) { e.RequestPath = "/another" },
+		func(e *flint.Execution) { e.StatusCode = 201 },
+		func(e *flint.Execution) { e.ScheduledAt = time.UnixMilli(1700000000000) },
+		func(e *flint.Execution) { e.Permissions = []string{`read("user:u")`} },
+		func(e *flint.Execution) { e.Errors = "an error\n" },
+	} {
+		for n := range alikeRows {
+			e := sample(fmt.Sprintf("e%02d%02d", i, n), s.f)
+			if n == alikeRows/2 {
+				differ(e)
+			}
+			want = append(want, e)
+		}
+	}
+	rows := make([]executionRecord, 0, len(want))
+	for _, e := range want {
+		rows = append(rows, newRecord(e))
+	}
+	must(t, s.write(ctx, func(ctx context.Context, tx *tx) error {
+		return addExecutions(ctx, tx, rows, func(r *executionRecord, err error) { t.Errorf("%s is refused: %v", r.id, err) })
+	}))
+	for i, e := range want {
+		got := value[*flint.Execution](t)(s.Execution(ctx, e.Project, e.Function, e.ID))
+		if *record(got) != rows[i] {
+			t.Errorf("stored is %+v, want %+v", *record(got), rows[i])
+		}
+	}
+}
+
 // TestNothingIsAddedAfterTrouble: a full database has ended the transaction, so that what came after would be stored on its own.
 func TestNothingIsAddedAfterTrouble(t *testing.T) {
 	t.Parallel()
