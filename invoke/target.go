@@ -51,13 +51,12 @@ func newTargets(load func(context.Context, functionKey) (*target, error)) *targe
 func (t *targets) get(ctx context.Context, project flint.ProjectID, function flint.FunctionID) (*target, error) {
 	key, whole := functionKey{project, function}, functionKey{project, ""}
 	t.mu.RLock()
-	got := t.known[key]
-	if got != nil && len(t.held) == 0 {
+	got, held := t.known[key], t.held[key] > 0
+	if got != nil && !held {
 		t.mu.RUnlock()
 		return got, nil
 	}
 	before, beforeWhole, all := t.version[key], t.version[whole], t.changes
-	held := len(t.held) > 0 && t.held[key] > 0
 	t.mu.RUnlock()
 	if held {
 		order := t.mark(key) // each its own: what is read later counts
@@ -66,9 +65,6 @@ func (t *targets) get(ctx context.Context, project flint.ProjectID, function fli
 			got.setOrder(order)
 		}
 		return got, err
-	}
-	if got != nil {
-		return got, nil
 	}
 	got, err := t.load(ctx, key)
 	if err != nil {

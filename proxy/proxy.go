@@ -96,7 +96,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // hostname is a Host without its port, as rules have it.
 func hostname(host string) string {
 	host = strings.ToLower(host)
-	if strings.Contains(host, ":") {
+	if strings.Contains(host, ":") { // else an error would be made for nothing
 		if name, _, err := net.SplitHostPort(host); err == nil {
 			host = name
 		}

@@ -67,7 +67,7 @@ func placeholderList(after, n int) string {
 func addExecution(ctx context.Context, t *tx, r *executionRecord) error {
 	err := t.cover(ctx, r.span(), r.created)
 	if err == nil {
-		err = t.exec(ctx, insertExecution, r.arguments(r.common.arguments([]any{r.project, r.function, r.created}))...)
+		err = t.exec(ctx, insertExecution, r.arguments(r.common.arguments(append(make([]any, 0, 3+commonCount+ownCount), r.project, r.function, r.created)))...)
 	}
 	if isMissingOwner(err) {
 		return flint.ErrFunctionNotFound
@@ -117,25 +117,30 @@ func addExecutions(ctx context.Context, t *tx, rows []executionRecord, refused f
 // together adds the first of the records by one statement, if there are enough, and returns how many it has added: all that it
 // tried or none.
 func (in *inserter) together(ctx context.Context, rows []executionRecord) int {
-	n, query := alikeRows, insertAlike
-	if len(rows) < n || !alike(rows[:n]) {
-		n, query = insertRows, insertExecutions
+	n, query := insertRows, insertExecutions
+	same := len(rows) >= alikeRows && alike(rows[:alikeRows])
+	if same {
+		n, query = alikeRows, insertAlike
 	}
 	if len(rows) < n {
 		return 0
 	}
 	in.args = in.args[:0]
+	var o birth
 	for i := range rows[:n] {
 		r := &rows[i]
 		if in.tx.cover(ctx, r.span(), r.created) != nil {
 			return 0
 		}
-		o, err := in.owner(ctx, birthKey{r.project, r.function})
-		if err != nil || o.uid == 0 || r.created < o.bornAt {
-			return 0
-		}
-		if n == insertRows || i == 0 {
+		if !same || i == 0 {
+			var err error
+			if o, err = in.owner(ctx, birthKey{r.project, r.function}); err != nil || o.uid == 0 {
+				return 0
+			}
 			in.args = r.common.arguments(append(in.args, o.uid))
+		}
+		if r.created < o.bornAt {
+			return 0
 		}
 		in.args = r.arguments(in.args)
 	}

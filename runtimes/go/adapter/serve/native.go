@@ -72,14 +72,14 @@ func (c *capture) drain() {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.printed() {
+	if c.ready() {
 		c.read(0)
 		c.read(1)
 	}
 }
 
-// printed reports whether something may be in the pipes.
-func (c *capture) printed() bool {
+// ready reports whether something may be in the pipes.
+func (c *capture) ready() bool {
 	var now syscall.Timespec
 	for {
 		fds := [2]pollFD{{fd: int32(c.fds[0]), events: pollIn}, {fd: int32(c.fds[1]), events: pollIn}}
