@@ -29,9 +29,9 @@ type deadline struct {
 	timer *time.Timer
 }
 
-// deadline gives a call its deadline, which ends the returned context with its cause.
-func (i *Invoker) deadline(ctx context.Context, f *flint.Function, async bool) (context.Context, *deadline) {
-	d := &deadline{begun: time.Now(), timeout: f.Timeout, limit: i.config.Synchronous, late: flint.ErrSynchronousTimeout}
+// begin gives a call of a function its deadline, which ends the returned context with its cause.
+func (d *deadline) begin(ctx context.Context, f *flint.Function, synchronous time.Duration, async bool) context.Context {
+	d.begun, d.timeout, d.limit, d.late = time.Now(), f.Timeout, synchronous, flint.ErrSynchronousTimeout
 	if async {
 		d.limit, d.late = f.Timeout+flint.AsynchronousGrace, flint.ErrAsynchronousTimeout
 	}
@@ -40,7 +40,7 @@ func (i *Invoker) deadline(ctx context.Context, f *flint.Function, async bool) (
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.timer = time.AfterFunc(d.limit, d.over)
-	return ctx, d
+	return ctx
 }
 
 // run is called when a worker has the call.

@@ -32,9 +32,9 @@ func TestDeadline(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				i := &Invoker{config: Config{Synchronous: flint.SynchronousTimeout}}
+				var d deadline
 				begun := time.Now()
-				ctx, d := i.deadline(t.Context(), &flint.Function{Timeout: c.timeout}, c.async)
+				ctx := d.begin(t.Context(), &flint.Function{Timeout: c.timeout}, flint.SynchronousTimeout, c.async)
 				defer d.stop()
 				if c.started >= 0 {
 					timer := time.NewTimer(c.started)

@@ -42,6 +42,7 @@ func (i *Invoker) given(c *Call) (headers []flint.Header, host, scheme string) {
 
 // stored are those of the headers of a call that its record keeps.
 func stored(headers []flint.Header, c *Call) (kept []flint.Header) {
+	kept = make([]flint.Header, 0, 4) // as many as a browser's requests have of them
 	for _, h := range headers {
 		if flint.StoredRequestHeader(h.Name) {
 			kept = append(kept, h)
@@ -122,9 +123,9 @@ func addHeader(headers []flint.Header, h flint.Header) []flint.Header {
 }
 
 // responseHeaders applies the contract's rules to what a function answered: names in lower case, internal ones dropped,
-// a content type with a character set.
+// a content type with a character set. They take the place of given.
 func responseHeaders(given []flint.Header) ([]flint.Header, error) {
-	headers := make([]flint.Header, 0, len(given)+1)
+	headers := given[:0]
 	typed := false
 	for _, h := range given {
 		name := strings.ToLower(h.Name)
@@ -150,6 +151,12 @@ func responseHeaders(given []flint.Header) ([]flint.Header, error) {
 
 // contentType adds the character set that the contract promises.
 func contentType(value string) string {
+	switch value { // what most functions answer with needs no new text
+	case "application/json":
+		return "application/json; charset=utf-8"
+	case "text/html":
+		return "text/html; charset=utf-8"
+	}
 	lower := strings.ToLower(value)
 	if strings.HasPrefix(lower, "multipart/") || strings.Contains(lower, "charset=") {
 		return value

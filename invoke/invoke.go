@@ -181,7 +181,7 @@ func (i *Invoker) Run(ctx context.Context, c *Call) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer a.cancel()
+	defer a.deadline.stop()
 	body := a.readAll()
 	if err := i.append(a, i.config.Store.RecordExecution); err != nil {
 		return nil, err
@@ -230,34 +230,41 @@ type attempt struct {
 	headers   []flint.Header // after the contract's rules
 	cause     error          // why the function did not answer
 	begun     time.Time
-	ctx       context.Context //nolint:containedctx // the call's own deadline; ends with the attempt
-	cancel    context.CancelFunc
+	record    context.Context //nolint:containedctx // under which the execution is written: the call may be over
+	ctx       context.Context //nolint:containedctx // the call's own; ends with the attempt
+	deadline  deadline        // of ctx
+
+	taken flint.Receipt // of the execution, once the call has ended
 }
 
 // attempt calls the function and returns when its response has begun or failed. The error is for calls that were not
 // made at all; everything else is in the attempt.
 func (i *Invoker) attempt(ctx context.Context, t *target, c *Call) (*attempt, error) {
 	request, stored := i.request(t, c)
-	a := &attempt{
-		target: t, call: c, begun: time.Now(),
-		execution: &flint.Execution{
+	both := &struct { // one allocation for what is always made and lives as long
+		a attempt
+		e flint.Execution
+	}{
+		a: attempt{target: t, call: c, begun: time.Now(), record: context.WithoutCancel(ctx)},
+		e: flint.Execution{
 			Project: c.Project, ID: c.id, Function: c.Function, Deployment: t.deployment.ID,
 			CreatedAt: c.accepted, UpdatedAt: c.accepted, Trigger: c.Trigger,
 			RequestMethod: c.Method, RequestPath: c.Path, RequestHeaders: stored,
 		},
 	}
+	a := &both.a
+	a.execution = &both.e
 	if c.Caller.User != "" {
 		a.execution.Permissions = []string{fmt.Sprintf("read(%q)", "user:"+c.Caller.User)}
 	}
 	if !c.async {
-		ctx = context.WithoutCancel(ctx) // the function finishes what it began although its caller has gone
+		ctx = a.record // the function finishes what it began although its caller has gone
 	}
-	var limit *deadline
-	a.ctx, limit = i.deadline(ctx, t.function, c.async)
-	a.cancel, request.Begun, request.Execution, request.Said = limit.stop, limit.run, a.execution, c.said
+	a.ctx = a.deadline.begin(ctx, t.function, i.config.Synchronous, c.async)
+	request.Begun, request.Execution, request.Said = a.deadline.run, a.execution, c.said
 	response, output, err := i.config.Pool.Do(a.ctx, t.worker, request)
 	if refused(err) {
-		a.cancel()
+		a.deadline.stop()
 		return nil, err
 	}
 	if err != nil {
@@ -365,13 +372,10 @@ func (a *attempt) next() ([]byte, error) {
 	return piece, err
 }
 
-// record is the context under which an execution is written: the call may be over.
-func (a *attempt) record() context.Context { return context.WithoutCancel(a.ctx) }
-
 // append writes the record of a synchronous call.
 func (i *Invoker) append(a *attempt, record func(context.Context, *flint.Execution) error) error {
 	a.execution.ResponseHeaders = storedHeaders(a.headers)
-	return record(a.record(), a.execution)
+	return record(a.record, a.execution)
 }
 
 // finished counts and logs a finished call.
@@ -395,7 +399,7 @@ func (i *Invoker) finished(a *attempt) {
 	if a.cause != nil {
 		attrs = append(attrs, slog.String("err", a.cause.Error()))
 	}
-	i.config.Logger.LogAttrs(a.record(), level, "execution", attrs...)
+	i.config.Logger.LogAttrs(a.record, level, "execution", attrs...)
 }
 
 func (i *Invoker) observe(e *flint.Execution) {

@@ -326,7 +326,7 @@ func (i *Invoker) runOnce(ctx context.Context, t *target, e flint.Execution, cal
 	if err != nil {
 		return nil, store.Ending{}, err
 	}
-	defer a.cancel()
+	defer a.deadline.stop()
 	body := a.readAll()
 	a.execution.Permissions, a.execution.CreatedAt, a.execution.ScheduledAt = e.Permissions, e.CreatedAt, e.ScheduledAt
 	a.execution.ResponseHeaders = storedHeaders(a.headers)

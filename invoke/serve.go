@@ -29,7 +29,7 @@ func (i *Invoker) Serve(ctx context.Context, c *Call, w http.ResponseWriter, pag
 	if err != nil {
 		return err
 	}
-	defer a.cancel()
+	defer a.deadline.stop()
 	if a.response == nil {
 		return i.serveWhole(a, nil, w, page)
 	}
@@ -76,11 +76,12 @@ func (i *Invoker) serveWhole(a *attempt, body []byte, w http.ResponseWriter, pag
 		return err
 	}
 	i.finished(a)
-	w.Header().Set("X-Appwrite-Execution-Id", string(a.execution.ID))
 	switch {
 	case errors.Is(a.cause, flint.ErrSynchronousTimeout):
+		w.Header().Set(executionHeader, string(a.execution.ID))
 		page(w, http.StatusRequestTimeout, flint.ErrSynchronousTimeout)
 	case a.status >= 400 && len(body) == 0:
+		w.Header().Set(executionHeader, string(a.execution.ID))
 		page(w, a.status, nil)
 	default:
 		writeHead(w, a, len(body))
@@ -91,19 +92,30 @@ func (i *Invoker) serveWhole(a *attempt, body []byte, w http.ResponseWriter, pag
 	return nil
 }
 
+const executionHeader = "X-Appwrite-Execution-Id"
+
 func writeHead(w http.ResponseWriter, a *attempt, length int) {
 	h := w.Header()
-	h["X-Appwrite-Execution-Id"] = []string{string(a.execution.ID)}
+	values := make([]string, 0, len(a.headers)+2) // of all headers that have one
+	one := func(value string) []string {
+		values = append(values, value)
+		return values[len(values)-1 : len(values) : len(values)]
+	}
+	h[executionHeader] = one(string(a.execution.ID))
 	for _, f := range a.headers {
 		switch f.Name {
 		case "transfer-encoding", "connection", "content-length", "keep-alive", "upgrade", "trailer":
 			continue // of this connection, not of the function's
 		}
 		name := http.CanonicalHeaderKey(f.Name)
-		h[name] = append(h[name], f.Value)
+		if given := h[name]; given != nil {
+			h[name] = append(given, f.Value)
+		} else {
+			h[name] = one(f.Value)
+		}
 	}
 	if length >= 0 && a.status != http.StatusNoContent && a.status != http.StatusNotModified {
-		h["Content-Length"] = []string{strconv.Itoa(length)}
+		h["Content-Length"] = one(strconv.Itoa(length))
 	}
 	w.WriteHeader(a.status)
 }

@@ -328,13 +328,36 @@ func (p *Proxy) readBody(w http.ResponseWriter, r *http.Request, call *invoke.Ca
 	return nil
 }
 
+// commonNames are those of nearly all headers that clients send, as the server writes them, in lower case.
+var commonNames = func() map[string]string { //nolint:gochecknoglobals // read only
+	names := map[string]string{}
+	for _, name := range []string{
+		"Accept", "Accept-Encoding", "Accept-Language", "Authorization", "Cache-Control", "Connection", "Content-Length", "Content-Type", "Cookie",
+		"Dnt", "If-Modified-Since", "If-None-Match", "Origin", "Pragma", "Priority", "Range", "Referer", "Sec-Ch-Ua", "Sec-Ch-Ua-Mobile",
+		"Sec-Ch-Ua-Platform", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-User", "Sec-Gpc", "Traceparent",
+		"Upgrade-Insecure-Requests", "User-Agent", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Proto",
+		"X-Real-Ip", "X-Request-Id", "X-Requested-With",
+	} {
+		names[name] = strings.ToLower(name)
+	}
+	return names
+}()
+
+// lower is strings.ToLower of the name of a header, with nothing new in memory for common ones.
+func lower(name string) string {
+	if known, ok := commonNames[name]; ok {
+		return known
+	}
+	return strings.ToLower(name)
+}
+
 // headers are those of the request as a function sees them: names in lower case, each field on its own. How the request
 // came is said by those who can know.
 func (p *Proxy) headers(r *http.Request, at place) []flint.Header {
 	all := make([]flint.Header, 0, len(r.Header)+4)
 	all = append(all, flint.Header{Name: "host", Value: r.Host})
 	for name, values := range r.Header {
-		name = strings.ToLower(name)
+		name = lower(name)
 		if name == "x-forwarded-proto" || name == "x-forwarded-prefix" && at.prefix != "" {
 			continue
 		}

@@ -58,7 +58,7 @@ func (s *Store) KeepExecution(ctx context.Context, e *flint.Execution) error {
 	if s.records.add(&r) {
 		return nil
 	}
-	if err := s.appendExecution(ctx, &r); !errors.Is(err, flint.ErrFunctionNotFound) {
+	if err := s.appendExecution(ctx, r); !errors.Is(err, flint.ErrFunctionNotFound) {
 		return err
 	}
 	return nil
@@ -67,12 +67,11 @@ func (s *Store) KeepExecution(ctx context.Context, e *flint.Execution) error {
 // AppendExecution adds the record of an execution that ended. When it returns nil the row is in the database. An
 // execution of a function that was deleted while it ran is ErrFunctionNotFound.
 func (s *Store) AppendExecution(ctx context.Context, e *flint.Execution) error {
-	r := newRecord(e)
-	return s.appendExecution(ctx, &r)
+	return s.appendExecution(ctx, newRecord(e))
 }
 
-func (s *Store) appendExecution(ctx context.Context, r *executionRecord) error {
-	return s.writer.do(ctx, &job{single: true, run: func(ctx context.Context, t *tx) error { return addExecution(ctx, t, r) }})
+func (s *Store) appendExecution(ctx context.Context, r executionRecord) error {
+	return s.writer.do(ctx, &job{single: true, run: func(ctx context.Context, t *tx) error { return addExecution(ctx, t, &r) }})
 }
 
 // RecordExecution adds the record of an execution that ended, like AppendExecution, and the event of its creation.

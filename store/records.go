@@ -30,6 +30,7 @@ const (
 	recordRetry  = time.Second           // between attempts while the database cannot be written
 	recordEffort = 10 * time.Second      // for one attempt
 	journalSize  = 4 << 20               // of a batch; what is too much for it is written as everything else is
+	mostSpare    = 4 * recordBatch       // records whose memory is kept for the next batch
 )
 
 // records owns the journal. It is safe for concurrent use.
@@ -47,6 +48,7 @@ type records struct {
 	journal *journal.Journal // nil: there is none
 	buffer  []byte
 	rows    []executionRecord // of the batch that takes records
+	spare   []executionRecord // the memory of those of the one before; nil while it is stored
 	stored  chan struct{}     // closed when that batch has been stored, or could not be
 	before  chan struct{}     // the same of the one before it
 }
@@ -186,7 +188,7 @@ func (r *records) store(ctx context.Context) bool {
 	}
 	number := r.journal.Turn()
 	rows := r.rows
-	r.rows = make([]executionRecord, 0, len(rows))
+	r.rows, r.spare = r.spare, nil
 	r.before, r.stored = r.stored, make(chan struct{})
 	r.mu.Unlock()
 
@@ -203,8 +205,12 @@ func (r *records) store(ctx context.Context) bool {
 			return false
 		}
 	}
+	clear(rows) // lets go of the texts
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if cap(rows) <= mostSpare {
+		r.spare = rows[:0]
+	}
 	r.journal.Drop()
 	r.failing.Store(false)
 	r.unstored.Add(-int64(len(rows)))

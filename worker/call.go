@@ -43,6 +43,8 @@ type call struct {
 	settled        bool  // the two below are known
 	run            time.Duration
 	usage          usage
+
+	response Response // that Pool.Do returns
 }
 
 func newCall(w *worker) *call {
@@ -100,7 +102,7 @@ func (c *call) receive(h frame.Header, payload []byte) (ended, overdue bool, err
 		if payload[0] == 1 {
 			stream = &c.errors
 		}
-		stream.write(payload[1:])
+		stream.take(payload[1:])
 		if logged := c.worker.pool.config.Logged; logged != nil && c.execution != nil {
 			logged(c.execution, payload[0] == 1, payload[1:])
 		}

@@ -13,10 +13,19 @@ type tail struct {
 	dropped bool
 }
 
+// take is write of what nobody changes afterwards.
+func (t *tail) take(p []byte) {
+	if t.buf == nil && len(p) <= t.max {
+		t.buf = p[:len(p):len(p)] // most calls log once; more is not written into it
+		return
+	}
+	t.write(p)
+}
+
 func (t *tail) write(p []byte) {
 	if len(p) > t.max {
 		p, t.dropped = p[len(p)-t.max:], true
-		t.buf = t.buf[:0]
+		t.buf = nil
 	}
 	if len(t.buf)+len(p) > 2*t.max { // move only once per max bytes
 		keep := t.max - len(p)

@@ -183,7 +183,8 @@ func (p *Pool) Do(ctx context.Context, t *Target, r *Request) (*Response, Output
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	resp := &Response{Status: c.status, Headers: c.headers, call: c, body: c.body}
+	resp := &c.response
+	*resp = Response{Status: c.status, Headers: c.headers, call: c, body: c.body}
 	c.body = nil
 	if len(resp.body) > 0 && !c.ended {
 		// The first piece left the window as it was taken.

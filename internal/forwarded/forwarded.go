@@ -25,7 +25,7 @@ func (r Rules) Client(req *http.Request) string {
 		return req.RemoteAddr
 	}
 	if !r.trusted(peer) {
-		return peer.String()
+		return written(peer, req)
 	}
 	for _, name := range r.Headers {
 		values := req.Header.Values(name)
@@ -47,6 +47,14 @@ func (r Rules) Client(req *http.Request) string {
 		if found {
 			return first.String()
 		}
+	}
+	return written(peer, req)
+}
+
+// written is peer.String(), taken from the request if it is there: IPv4 has one form.
+func written(peer netip.Addr, req *http.Request) string {
+	if host, _, found := strings.Cut(req.RemoteAddr, ":"); found && peer.Is4() && host != "[" {
+		return host
 	}
 	return peer.String()
 }

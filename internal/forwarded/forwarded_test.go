@@ -16,6 +16,9 @@ func TestClient(t *testing.T) {
 		header           []string
 	}{
 		{"no proxy", "203.0.113.1:99", "203.0.113.1", nil},
+		{"no proxy, by IPv6", "[2001:db8::2]:99", "2001:db8::2", nil},
+		{"no proxy, by an old address in new clothes", "[::ffff:203.0.113.1]:99", "203.0.113.1", nil},
+		{"no port", "203.0.113.1", "203.0.113.1", nil},
 		{"a stranger's word", "203.0.113.1:99", "203.0.113.1", []string{"198.51.100.7"}},
 		{"our proxy's word", "127.0.0.1:99", "198.51.100.7", []string{"198.51.100.7"}},
 		{"what the client forged stays out", "127.0.0.1:99", "198.51.100.7", []string{"1.2.3.4, 198.51.100.7, 10.0.0.3"}},

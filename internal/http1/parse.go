@@ -26,8 +26,12 @@ const maxBody = 1 << 40
 func parse(head []byte) (r *http.Request, length int64, ok bool) {
 	text := string(head[:len(head)-2])
 	line, text, _ := strings.Cut(text, "\r\n")
-	r = &http.Request{Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
-	if !parseLine(r, line) {
+	both := &struct { // one allocation for what is always made and lives as long
+		r http.Request
+		u url.URL
+	}{r: http.Request{Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}}
+	r = &both.r
+	if !parseLine(r, &both.u, line) {
 		return nil, 0, false
 	}
 	n := strings.Count(text, "\n")
@@ -76,8 +80,8 @@ func parse(head []byte) (r *http.Request, length int64, ok bool) {
 	return r, length, true
 }
 
-// parseLine reads the request line.
-func parseLine(r *http.Request, line string) bool {
+// parseLine reads the request line. u has room for what r.URL will be.
+func parseLine(r *http.Request, u *url.URL, line string) bool {
 	method, rest, ok := strings.Cut(line, " ")
 	if !ok {
 		return false
@@ -94,7 +98,8 @@ func parseLine(r *http.Request, line string) bool {
 	r.Method, r.RequestURI = method, target
 	if plain(target) {
 		path, query, asked := strings.Cut(target, "?")
-		r.URL = &url.URL{Path: path, RawQuery: query, ForceQuery: asked && query == ""}
+		*u = url.URL{Path: path, RawQuery: query, ForceQuery: asked && query == ""}
+		r.URL = u
 		return true
 	}
 	var err error

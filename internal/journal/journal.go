@@ -45,7 +45,8 @@ type Journal struct {
 
 	active int // the half that takes entries
 	number uint64
-	end    int // where the next entry goes, in the active half
+	seed   uint32 // of the checksums of its entries
+	end    int    // where the next entry goes, in the active half
 }
 
 // Open opens the journal of that name, which it makes if there is none, with room for size bytes in each batch. A file
@@ -120,7 +121,7 @@ func (j *Journal) Append(entry []byte) (ok bool) {
 	at := half[j.end:]
 	copy(at[frameSize:], entry)
 	binary.LittleEndian.PutUint32(half[next:], 0) // nothing after it
-	binary.LittleEndian.PutUint32(at[4:], checksum(j.number, entry))
+	binary.LittleEndian.PutUint32(at[4:], checksum(j.seed, entry))
 	binary.LittleEndian.PutUint32(at, uint32(len(entry))) // last: now it is one; the size of a half bounds it
 	j.end = next
 	return true
@@ -159,7 +160,7 @@ func (j *Journal) start(i int, number uint64) {
 	binary.LittleEndian.PutUint64(half[8:], number)
 	binary.LittleEndian.PutUint32(half[headSize:], 0)
 	binary.LittleEndian.PutUint64(half, magic)
-	j.active, j.number, j.end = i, number, headSize
+	j.active, j.number, j.seed, j.end = i, number, seedOf(number), headSize
 }
 
 // read returns the entries of a half up to the first that is not whole.
@@ -168,10 +169,11 @@ func read(half []byte) (b Batch) {
 		return b
 	}
 	b.Number = binary.LittleEndian.Uint64(half[8:])
+	seed := seedOf(b.Number)
 	for rest := half[headSize:]; len(rest) >= frameSize; {
 		n, sum := uint64(binary.LittleEndian.Uint32(rest)), binary.LittleEndian.Uint32(rest[4:])
 		rest = rest[frameSize:]
-		if n == 0 || n > uint64(len(rest)) || checksum(b.Number, rest[:n]) != sum {
+		if n == 0 || n > uint64(len(rest)) || checksum(seed, rest[:n]) != sum {
 			break
 		}
 		b.Entries = append(b.Entries, slices.Clone(rest[:n]))
@@ -180,10 +182,12 @@ func read(half []byte) (b Batch) {
 	return b
 }
 
-// checksum tells an entry of a batch from what an earlier one has left in its place.
-func checksum(number uint64, entry []byte) uint32 {
-	var seed [8]byte
-	binary.LittleEndian.PutUint64(seed[:], number)
-	table := crc32.MakeTable(crc32.Castagnoli) // made once
-	return crc32.Update(crc32.Checksum(seed[:], table), table, entry)
+// seedOf is what the checksums of a batch begin with.
+func seedOf(number uint64) uint32 {
+	return crc32.Checksum(binary.LittleEndian.AppendUint64(nil, number), castagnoli)
 }
+
+// checksum tells an entry of a batch from what an earlier one has left in its place.
+func checksum(seed uint32, entry []byte) uint32 { return crc32.Update(seed, castagnoli, entry) }
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli) //nolint:gochecknoglobals // read only
