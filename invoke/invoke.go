@@ -233,30 +233,33 @@ type attempt struct {
 	record    context.Context //nolint:containedctx // under which the execution is written: the call may be over
 	ctx       context.Context //nolint:containedctx // the call's own; ends with the attempt
 	deadline  deadline        // of ctx
+	taken     *flint.Receipt  // room for that of the execution
+}
 
-	taken flint.Receipt // of the execution, once the call has ended
+// newAttempt begins one. Its execution is in memory apart from it, together with the receipt: who follows executions has them
+// when the attempt, with its bodies, is long over.
+func newAttempt(ctx context.Context, t *target, c *Call, stored []flint.Header) *attempt {
+	kept := &struct {
+		execution flint.Execution
+		receipt   flint.Receipt
+	}{execution: flint.Execution{
+		Project: c.Project, ID: c.id, Function: c.Function, Deployment: t.deployment.ID,
+		CreatedAt: c.accepted, UpdatedAt: c.accepted, Trigger: c.Trigger,
+		RequestMethod: c.Method, RequestPath: c.Path, RequestHeaders: stored,
+	}}
+	if c.Caller.User != "" {
+		kept.execution.Permissions = []string{fmt.Sprintf("read(%q)", "user:"+c.Caller.User)}
+	}
+	return &attempt{
+		target: t, call: c, begun: time.Now(), record: context.WithoutCancel(ctx), execution: &kept.execution, taken: &kept.receipt,
+	}
 }
 
 // attempt calls the function and returns when its response has begun or failed. The error is for calls that were not
 // made at all; everything else is in the attempt.
 func (i *Invoker) attempt(ctx context.Context, t *target, c *Call) (*attempt, error) {
 	request, stored := i.request(t, c)
-	both := &struct { // one allocation for what is always made and lives as long
-		a attempt
-		e flint.Execution
-	}{
-		a: attempt{target: t, call: c, begun: time.Now(), record: context.WithoutCancel(ctx)},
-		e: flint.Execution{
-			Project: c.Project, ID: c.id, Function: c.Function, Deployment: t.deployment.ID,
-			CreatedAt: c.accepted, UpdatedAt: c.accepted, Trigger: c.Trigger,
-			RequestMethod: c.Method, RequestPath: c.Path, RequestHeaders: stored,
-		},
-	}
-	a := &both.a
-	a.execution = &both.e
-	if c.Caller.User != "" {
-		a.execution.Permissions = []string{fmt.Sprintf("read(%q)", "user:"+c.Caller.User)}
-	}
+	a := newAttempt(ctx, t, c, stored)
 	if !c.async {
 		ctx = a.record // the function finishes what it began although its caller has gone
 	}

@@ -11,8 +11,8 @@ import (
 func (a *attempt) receipt(taken flint.Receipt) {
 	taken.Queue += waitedBefore(a.begun, a.call.due)
 	taken.Outcome = outcome(a)
-	a.taken = taken
-	a.execution.Receipt = &a.taken
+	*a.taken = taken
+	a.execution.Receipt = a.taken
 }
 
 // waitedBefore is how long a call waited in the queue of asynchronous calls; the others are not due at any time. The clocks
