@@ -17,7 +17,6 @@ func TestExecutionsAreLightweight(t *testing.T) {
 	a.receipt(flint.Receipt{Run: time.Second})
 	a.settle()
 	kept, attempt := a.execution, weak.Make(a)
-	a = nil
 	for end := time.Now().Add(10 * time.Second); attempt.Value() != nil; runtime.GC() {
 		if time.Now().After(end) {
 			t.Fatal("an execution keeps its attempt in memory")

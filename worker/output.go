@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"slices"
 	"time"
 
 	"flint"
@@ -16,7 +17,7 @@ type tail struct {
 // take is write of what nobody changes afterwards.
 func (t *tail) take(p []byte) {
 	if t.buf == nil && len(p) <= t.max {
-		t.buf = p[:len(p):len(p)] // most calls log once; more is not written into it
+		t.buf = slices.Clip(p) // most calls log once; more is not written into it
 		return
 	}
 	t.write(p)
