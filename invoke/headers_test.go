@@ -95,6 +95,8 @@ func TestResponseHeaders(t *testing.T) {
 		{"none", nil, []flint.Header{{Name: "content-type", Value: plain}}},
 		{"kept", []flint.Header{{Name: "Content-Type", Value: "text/plain; charset=iso-8859-1"}}, []flint.Header{{Name: "content-type", Value: "text/plain; charset=iso-8859-1"}}},
 		{"upper case", []flint.Header{{Name: "content-type", Value: "TEXT/PLAIN"}}, []flint.Header{{Name: "content-type", Value: plain}}},
+		{"JSON", []flint.Header{{Name: "content-type", Value: "application/json"}}, []flint.Header{{Name: "content-type", Value: "application/json; charset=utf-8"}}},
+		{"HTML", []flint.Header{{Name: "content-type", Value: "text/html"}}, []flint.Header{{Name: "content-type", Value: "text/html; charset=utf-8"}}},
 		{"multipart", []flint.Header{{Name: "content-type", Value: "multipart/form-data; boundary=AbC"}}, []flint.Header{{Name: "content-type", Value: "multipart/form-data; boundary=AbC"}}},
 		{"image", []flint.Header{{Name: "content-type", Value: "image/png"}}, []flint.Header{{Name: "content-type", Value: "image/png; charset=utf-8"}}},
 		{"internal", []flint.Header{{Name: "X-Open-Runtimes-Secret", Value: "x"}, {Name: "content-type", Value: plain}}, []flint.Header{{Name: "content-type", Value: plain}}},
